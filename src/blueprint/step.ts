@@ -1,0 +1,39 @@
+/**
+ * A bootstep: one part of a running program, with what it needs. A step is a value; its needs are typed and named by
+ * other steps, it starts after them and stops before them. Nothing is hung on a shared worker object.
+ */
+
+/** Phantom, so that the type of the part can be read off a step. */
+declare const part: unique symbol;
+
+/** What names a part: a step, or a part given from outside (`given`). */
+export interface StepRef<out Part> {
+  readonly name: string;
+  readonly [part]?: Part;
+}
+
+export type Needs = Readonly<Record<string, StepRef<unknown>>>;
+export type PartOf<Ref> = Ref extends StepRef<infer Part> ? Part : never;
+export type PartsOf<N extends Needs> = { readonly [K in keyof N]: PartOf<N[K]> };
+
+export interface Started<Part> {
+  /** What steps that need this one are given. */
+  readonly part?: Part;
+  /**
+   * Undo `start`. It may be called twice, and before `start` is done. The blueprint waits for it until its deadline;
+   * `signal` is aborted when the deadline has passed.
+   */
+  stop?(signal: AbortSignal): void | Promise<void>;
+}
+
+// biome-ignore lint/complexity/noBannedTypes: {} is "needs nothing"
+export interface Step<Part = undefined, N extends Needs = {}> extends StepRef<Part> {
+  /** Unique in its blueprint: lower case, words joined by "-". */
+  readonly name: string;
+  /** Parts that `start` is given, by the names it uses for them. */
+  readonly needs?: N;
+  /** It starts after every other step that is not `last`, and stops before them. */
+  readonly last?: boolean;
+  /** `signal` is aborted when the boot is given up. */
+  start(parts: PartsOf<N>, signal: AbortSignal): Started<Part> | Promise<Started<Part>>;
+}

@@ -1,0 +1,89 @@
+/**
+ * Where messages wait. A broker makes connections; a connection publishes and consumes until it is closed or lost.
+ * Reconnecting is not the broker's work: the worker's Consumer blueprint is started again on a new connection, and a
+ * producer opens a new one for its next message. So an acknowledgement can only go where its delivery came from.
+ */
+import type { WireMessage } from "../protocol/message.ts";
+
+export interface Broker {
+  /** The URL as it may be shown: without its password. */
+  readonly url: string;
+  readonly traits: BrokerTraits;
+  /** @throws {BrokerUnavailableError} nobody answered, or refused us; the message says who and why */
+  connect(options: ConnectOptions): Promise<BrokerConnection>;
+  /** Release what the broker itself holds (an open file). Connections are closed by whoever opened them. */
+  close(): Promise<void>;
+}
+
+export interface BrokerTraits {
+  /** Scheme of the URL: "memory", "sqlite", "amqp". */
+  readonly transport: string;
+  /** What a confirmed publish survives. */
+  readonly durability: "strict" | "process" | "memory" | "broker";
+  /** The broker drops a message whose `expiration` has passed. */
+  readonly expires: boolean;
+}
+
+export interface ConnectOptions {
+  /** Shown in the broker's list of connections, where it has one. */
+  readonly name: string;
+  /** How long to try, ms. */
+  readonly timeoutMs: number;
+}
+
+export interface BrokerConnection {
+  /** Resolves once: with the reason when the connection was lost, with undefined when `close` was called. Never rejects. */
+  readonly closed: Promise<Error | undefined>;
+  /** Make sure that the queue exists, as a Celery worker declares it: durable, direct exchange and binding of its name. */
+  declareQueue(queue: string): Promise<void>;
+  /**
+   * Hand the message over. Resolves when the broker has taken responsibility (publisher confirm, commit).
+   *
+   * @throws {UnroutableError} no such queue; nothing was taken
+   * @throws {OutcomeUnknownError} the connection was lost before the confirm
+   */
+  publish(target: PublishTarget, message: WireMessage): Promise<void>;
+  /**
+   * Deliver messages of `queue` to `onDelivery`, which must not throw. All consumers of the connection share one
+   * prefetch window (`setPrefetch`). A consumer that the broker cancels ends the connection (`closed`).
+   */
+  consume(queue: string, onDelivery: (delivery: Delivery) => void): Promise<Consumer>;
+  /** At most this many deliveries unacknowledged at once on this connection; 0 = no limit. Before the first `consume`: 0. */
+  setPrefetch(count: number): Promise<void>;
+  /** Messages waiting in the queue (not those delivered); undefined when there is no such queue. */
+  depth(queue: string): Promise<number | undefined>;
+  /** Drop all that waits in the queue; answers how many. */
+  purge(queue: string): Promise<number>;
+  /** Return what is unacknowledged to its queue, then close. Twice is once. */
+  close(): Promise<void>;
+}
+
+export interface PublishTarget {
+  /** "" is the default exchange: the routing key names the queue. */
+  readonly exchange: string;
+  readonly routingKey: string;
+}
+
+export interface Consumer {
+  /** No further delivery after this resolves; what was delivered can still be settled. Twice is once. */
+  cancel(): Promise<void>;
+}
+
+/**
+ * One message in hand. Exactly one of `ack`, `requeue` and `reject` counts; a second one does nothing. After the
+ * connection was lost each of them does nothing either: the broker gives the message to somebody else.
+ */
+export interface Delivery {
+  readonly message: WireMessage;
+  readonly queue: string;
+  readonly exchange: string;
+  readonly routingKey: string;
+  /** It was in somebody's hands before, and may have run. */
+  readonly redelivered: boolean;
+  /** Done with it. Resolves when the broker has been told (sqlite: committed). */
+  ack(): Promise<void>;
+  /** Back to the queue, to be delivered again (`redelivered`). */
+  requeue(): Promise<void>;
+  /** Never again: dropped, or dead-lettered where the queue says so. */
+  reject(): Promise<void>;
+}

@@ -1,0 +1,27 @@
+/**
+ * Where results wait: one document for each task id, as Celery's backends keep it (PROTOCOL 10.2).
+ * A stored SUCCESS is never overwritten; any other state is.
+ */
+import type { ResultDocument } from "../protocol/result.ts";
+
+export interface ResultBackend {
+  /** The URL as it may be shown. */
+  readonly url: string;
+  /**
+   * Keep the document under its task id. Resolves when it is durable, as the backend is.
+   * @param expiresMs how long it is kept, ms from now; 0 = for ever
+   */
+  store(document: ResultDocument, expiresMs: number): Promise<void>;
+  /** The document as it stands; undefined when none is stored (Celery: PENDING). */
+  get(taskId: string): Promise<ResultDocument | undefined>;
+  /**
+   * Call `onChange` with the document now standing and with each later one, until `stop` is called. No change is missed
+   * between the two. Costs nothing while nothing changes: backends are subscribed to, not polled.
+   */
+  watch(taskId: string, onChange: (document: ResultDocument) => void): Promise<{ stop(): void }>;
+  /** Remove the document. Removing none is no error. */
+  forget(taskId: string): Promise<void>;
+  /** Remove some documents past their time; answers how many. Small steps: at most `limit`. */
+  sweep(limit: number): Promise<number>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,147 @@
+/**
+ * Durable callbacks, shared by every process that opens the same store. Contract of `stores/*`; the guarantees, states
+ * and invariants are those of `docs/semantics.md`. Every operation is atomic and linearizable for each id. One that
+ * rejects with `OutcomeUnknownError` may or may not have happened; with any other error it did not.
+ */
+import type {
+  Callback,
+  CallbackState,
+  CancelAnswer,
+  Claim,
+  EndState,
+  NewCallback,
+  PutAnswer,
+  RescheduleAnswer,
+  RunEnd,
+} from "./callback.ts";
+
+/** What an acknowledged change survives: power loss, kill -9 of everything, nothing. */
+export type Durability = "strict" | "process" | "memory";
+
+/** One callback, by its id, or by its key: the live one that has it, else the last that had it. */
+export type Target = { readonly id: string } | { readonly key: string };
+
+export interface ListQuery {
+  readonly states?: readonly CallbackState[];
+  /** Task name; `*` stands for any characters. */
+  readonly task?: string;
+  readonly keyPrefix?: string;
+  /** Callbacks that carry all of them. */
+  readonly tags?: readonly string[];
+  readonly queue?: string;
+  /** Inclusive. */
+  readonly dueFromMs?: number;
+  /** Exclusive. */
+  readonly dueBeforeMs?: number;
+  /** 1 … 1,000. */
+  readonly limit: number;
+  /** `next` of the page before. */
+  readonly cursor?: string;
+}
+
+export interface ListPage {
+  /** In due order, then in the order they were added. */
+  readonly callbacks: readonly Callback[];
+  /** Absent on the last page. */
+  readonly next?: string;
+}
+
+/** A callback that ended, or was given back, without a run that could report it. */
+export interface Ended {
+  readonly callback: Callback;
+  /** `expired` and `skipped` at the claim; `failed` and `dead` for runs lost for good; `waiting` for one that will run again. */
+  readonly state: EndState | "waiting";
+}
+
+/** The process that claims. On one machine a dead owner is known at once by its pid and start time. */
+export interface Owner {
+  /** Unique for the life of the process. */
+  readonly id: string;
+}
+
+export interface ScheduleStore {
+  /** The URL as it may be shown. */
+  readonly url: string;
+  readonly durability: Durability;
+
+  /** The store's clock, integer ms. */
+  nowMs(): Promise<number>;
+
+  /** Add the callbacks; one durable commit for all of them, an answer for each, in order. */
+  put(callbacks: readonly NewCallback[]): Promise<PutAnswer[]>;
+
+  /**
+   * Linearizable with `claimDue`: "cancelled" means that it never started and never will.
+   * @param options.abort a running one is asked to stop (`takeAborts` of its owner answers it)
+   */
+  cancel(target: Target, options?: { readonly abort?: boolean }): Promise<CancelAnswer>;
+
+  /** Move one that never started. @param by relative to the time it is due now */
+  reschedule(target: Target, to: { readonly dueMs: number } | { readonly byMs: number }): Promise<RescheduleAnswer>;
+
+  get(target: Target): Promise<Callback | undefined>;
+  list(query: ListQuery): Promise<ListPage>;
+  /** How many there are in each state of the namespace. */
+  counts(): Promise<Partial<Record<CallbackState, number>>>;
+
+  /** The earliest due time of all that is scheduled or waiting; undefined when nothing is. */
+  nextDueMs(): Promise<number | undefined>;
+
+  /**
+   * Claim what is due, earliest first, and end what has expired or is skipped on the way. A claim is a lease: one that
+   * runs out gives the callback back (or ends it, by `onLost`), so it starts at least once, and twice only if a worker
+   * stalls past its lease.
+   *
+   * @param limit as many as there are free slots; what is claimed starts now
+   * @param leaseMs how long the claim holds, by the store's clock
+   * @throws {StoreUnavailableError} nothing was claimed
+   */
+  claimDue(owner: Owner, limit: number, leaseMs: number): Promise<{ claims: Claim[]; ended: Ended[] }>;
+
+  /** Extend the leases that still stand; false for each that is lost. */
+  renew(claims: readonly Claim[], leaseMs: number): Promise<boolean[]>;
+
+  /** Record how a claimed run ended; the callback as it stands now. @throws {LeaseLostError} the token is an old one; nothing changed */
+  settle(claim: Claim, end: RunEnd): Promise<Callback>;
+
+  /** Give unstarted claims back to the state they came from. Old tokens are passed over. */
+  release(claims: readonly Claim[]): Promise<void>;
+
+  /** Give back or end what dead or stalled owners hold; remove what is past retention. Small steps: at most `limit` of each. */
+  sweep(limit: number): Promise<Ended[]>;
+
+  /** Abort requests for what this owner runs, each answered once. */
+  takeAborts(owner: Owner): Promise<{ readonly id: string; readonly token: number }[]>;
+
+  /**
+   * Revoke a task id: cancel the live callbacks that carry it, and leave a tombstone until `untilMs`, so that a message
+   * still on its way is discarded. Answers what stood for the callback, or "unknown".
+   */
+  revoke(taskId: string, untilMs: number, options?: { readonly abort?: boolean }): Promise<CancelAnswer>;
+  /** Those of the task ids for which a tombstone stands. */
+  revoked(taskIds: readonly string[]): Promise<Set<string>>;
+
+  /** Announce this process and the children that run its claims, so that they can be ended if it dies. */
+  enlist(owner: Owner, childPids: readonly number[]): Promise<void>;
+  /** This process claims no more. */
+  resign(owner: Owner): Promise<void>;
+
+  /** Called when another process changed something. A hint: losing all of them delays by at most 1 s. Answers how to stop. */
+  onChange(listener: () => void): () => void;
+
+  /** Finish what was asked, then close. Later calls reject with ClosedError. */
+  close(): Promise<void>;
+}
+
+/** Limits that a store applies; the same in every store. */
+export interface StoreLimits {
+  /** Crashes of its child after which a callback ends as dead. Default 3. */
+  readonly crashLimit: number;
+  /** Losses of its worker after which it does. Default 10. */
+  readonly lostLimit: number;
+  /** How long an ended row is kept, ms. Default 1 day; 7 days for one with a key. */
+  readonly keepMs: number;
+  readonly keepKeyedMs: number;
+  /** Live callbacks allowed in the namespace; 0 = no limit. */
+  readonly maxPending: number;
+}
