@@ -1,0 +1,78 @@
+/**
+ * Tools of others that interop tests speak to: real Celery, and amqp-publish of librabbitmq. They are programs and
+ * not servers, so there is nothing to stop.
+ */
+import { execFile } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+import { installDebian, mayInstall } from "./debian.ts";
+import { found, type Missing, type Service } from "./service.ts";
+
+const run = promisify(execFile);
+
+/** A Python that can import Celery. `/usr/bin` first: Debian's packages are for Debian's Python, and PATH may say another. */
+export const celery: Service = {
+  name: "Celery",
+  variable: "LOVAGE_TEST_PYTHON",
+  ensure: () =>
+    lookOrInstall("python3-celery", findCelery, {
+      missing:
+        'Celery: no Python here imports it: install it ("sudo apt-get install python3-celery", or pip), or name a Python by LOVAGE_TEST_PYTHON',
+    }),
+};
+
+export const amqpTools: Service = {
+  name: "amqp-tools",
+  variable: "LOVAGE_TEST_AMQP_PUBLISH",
+  ensure: () =>
+    lookOrInstall("amqp-tools", findAmqpPublish, {
+      missing: 'amqp-tools: no amqp-publish on PATH: install it ("sudo apt-get install amqp-tools")',
+    }),
+};
+
+interface Tool {
+  readonly path: string;
+  readonly note: string;
+}
+
+async function lookOrInstall(debianPackage: string, look: () => Promise<Tool | undefined>, otherwise: Missing) {
+  const tool = await look();
+  if (tool !== undefined) return found(tool.path, tool.note);
+  if (!mayInstall()) return otherwise;
+  const problem = await installDebian([debianPackage]);
+  const installed = await look();
+  if (installed !== undefined) return found(installed.path, `${installed.note}, installed`);
+  return { missing: `${otherwise.missing}; apt-get: ${problem ?? "installed, and still not to be used"}` };
+}
+
+async function findCelery(): Promise<Tool | undefined> {
+  const named = process.env.LOVAGE_TEST_PYTHON;
+  for (const python of named === undefined || named === "" ? pythons() : [named]) {
+    try {
+      const { stdout } = await run(python, ["-c", "import celery; print(celery.__version__)"], { timeout: 60_000 });
+      return { path: python, note: `Celery ${stdout.trim()} of ${python}` };
+    } catch {
+      // Not there, or without Celery: the next one.
+    }
+  }
+  return undefined;
+}
+
+function pythons(): string[] {
+  const folders = ["/usr/bin", ...(process.env.PATH ?? "").split(delimiter)].filter((folder) => folder !== "");
+  const found = new Set<string>();
+  for (const folder of folders) {
+    if (existsSync(join(folder, "python3"))) found.add(join(folder, "python3"));
+  }
+  for (const name of existsSync("/usr/bin") ? readdirSync("/usr/bin") : []) {
+    if (/^python3\.\d+$/.test(name)) found.add(join("/usr/bin", name));
+  }
+  return [...found];
+}
+
+async function findAmqpPublish(): Promise<Tool | undefined> {
+  const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/bin"].filter((folder) => folder !== "");
+  const path = folders.map((folder) => join(folder, "amqp-publish")).find(existsSync);
+  return path === undefined ? undefined : { path, note: path };
+}
