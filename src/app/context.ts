@@ -1,0 +1,96 @@
+/**
+ * What a running task knows of its run: `currentTask()`. Carried by AsyncLocalStorage, so that it is there after every
+ * await of the handler, and in nothing that another run started.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { Duration } from "../kit/duration.ts";
+import { ContractError } from "../kit/errors.ts";
+import type { Logger } from "../kit/log.ts";
+import type { DeliveryInfo } from "../pool/pool.ts";
+
+/** The request as Celery exposes it (PROTOCOL 5.5), in camelCase. */
+export interface TaskRequest {
+  readonly id: string;
+  readonly task: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  /** 0 for the first run. */
+  readonly retries: number;
+  readonly expires?: Date;
+  /** Seconds. */
+  readonly timeLimit?: number;
+  readonly softTimeLimit?: number;
+  readonly rootId?: string;
+  readonly parentId?: string;
+  readonly group?: string;
+  readonly groupIndex?: number;
+  readonly correlationId?: string;
+  readonly replyTo?: string;
+  readonly origin?: string;
+  /** Node name of the worker. */
+  readonly hostname: string;
+  readonly deliveryInfo?: DeliveryInfo;
+  /** Headers that Celery does not define. */
+  readonly headers: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Identifies this run among all runs of one callback (SEMANTICS G8): a store that remembers the highest token refuses
+ * what a stalled, older run writes late.
+ */
+export interface Fence {
+  /** Id of the callback. */
+  readonly id: string;
+  readonly attempt: number;
+  readonly token: number;
+}
+
+export interface RetryOptions {
+  /** Default: the task's `defaultRetryDelay`. */
+  readonly countdown?: Duration;
+  readonly eta?: Date | string;
+  /** Arguments of the next run. Default: those of this one. */
+  readonly args?: readonly unknown[];
+  readonly kwargs?: Readonly<Record<string, unknown>>;
+  /** Overrides the task's `maxRetries`. */
+  readonly maxRetries?: number | null;
+  /** Why; stored with the RETRY state, and thrown when no retry is left. */
+  readonly cause?: unknown;
+}
+
+export interface TaskContext {
+  readonly request: TaskRequest;
+  /** Aborted by a revoke with terminate, by `cancel({ running: "abort" })`, by the soft limit, and at a cold stop. */
+  readonly signal: AbortSignal;
+  /** Set when a callback of the schedule runs. */
+  readonly fence?: Fence;
+  readonly log: Logger;
+  /** Run the task again later. Always throws: what it throws must leave the handler. */
+  retry(options?: RetryOptions): never;
+  /** Store a custom state with its meta: what `AsyncResult.status` and `info` show meanwhile. */
+  updateState(state: string, meta?: unknown): Promise<void>;
+}
+
+const storage = new AsyncLocalStorage<TaskContext>();
+
+export class NoCurrentTaskError extends ContractError {
+  readonly code = "ERR_NO_CURRENT_TASK";
+}
+
+/** The running task's context. @throws {NoCurrentTaskError} called outside a task's handler */
+export function currentTask(): TaskContext {
+  const context = storage.getStore();
+  if (context === undefined) {
+    throw new NoCurrentTaskError("currentTask() was called outside a running task; call it inside a task's handler");
+  }
+  return context;
+}
+
+/** The same, or undefined outside a task: what a producer uses to set the parent of what it sends. */
+export function currentTaskOrNone(): TaskContext | undefined {
+  return storage.getStore();
+}
+
+export function runInTask<T>(context: TaskContext, run: () => T): T {
+  return storage.run(context, run);
+}

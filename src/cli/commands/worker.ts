@@ -1,0 +1,101 @@
+/** `lovage -A FILE worker`: runs a worker until it is told to stop. */
+import { resolve } from "node:path";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { messageOf } from "../../kit/errors.ts";
+import { createLogger, parseLogLevel } from "../../kit/log.ts";
+import { Worker } from "../../worker/worker.ts";
+import { banner } from "../banner.ts";
+import { EXIT_FAILED } from "../exit.ts";
+import { printLine } from "../render.ts";
+import { requireApp } from "../with-app.ts";
+
+interface WorkerFlags {
+  readonly loglevel: string;
+  readonly concurrency?: number;
+  readonly pool?: "prefork" | "solo";
+  readonly queues?: string[];
+  readonly hostname?: string;
+  readonly graph?: true | "text" | "dot";
+  readonly quiet?: boolean;
+  readonly logJson?: boolean;
+}
+
+export function workerCommand(): Command {
+  return new Command("worker")
+    .description("run a worker: consume its queues, and fire callbacks when they are due")
+    .option("-l, --loglevel <level>", "debug, info, warning, error or critical", "warning")
+    .option("-c, --concurrency <n>", "tasks at once (default: the number of CPUs)", wholeNumber)
+    .addOption(new Option("-P, --pool <kind>", "where tasks run (default: prefork)").choices(["prefork", "solo"]))
+    .option("-Q, --queues <names>", "queues to consume, separated by commas", commaList)
+    .option("-n, --hostname <name>", "node name; %h is the host (default: celery@%h)")
+    .addOption(new Option("--graph [form]", "print the order of the bootsteps, and stop").choices(["text", "dot"]))
+    .option("-q, --quiet", "no banner")
+    .option("--log-json", "log JSON, one object a line")
+    .action(async (flags: WorkerFlags, command: Command) => {
+      const level = parseLogLevel(flags.loglevel, "--loglevel");
+      const { app, file } = await requireApp(command);
+      const options = {
+        appFile: resolve(file),
+        log: createLogger({ level, json: flags.logJson ?? false, color: process.stderr.isTTY ?? false }),
+        logLevel: level,
+        ...(flags.concurrency === undefined ? {} : { concurrency: flags.concurrency }),
+        ...(flags.pool === undefined ? {} : { pool: flags.pool }),
+        ...(flags.queues === undefined ? {} : { queues: flags.queues }),
+        ...(flags.hostname === undefined ? {} : { hostname: flags.hostname }),
+      };
+      if (flags.graph !== undefined) {
+        printLine(Worker.graph(app, options, flags.graph === "dot" ? "dot" : "text"));
+        return;
+      }
+      const worker = new Worker(app, options);
+      if (flags.quiet !== true) printLine(await banner(worker, file));
+      process.exitCode = await runUntilStopped(worker);
+      // What a bootstep of the user's own left open must not keep a stopped worker alive.
+      process.exit();
+    });
+}
+
+/** First signal: warm. Second, or QUIT: cold. Answers the exit status. */
+async function runUntilStopped(worker: Worker): Promise<number> {
+  const { log } = worker.settings;
+  let signals = 0;
+  let stop: () => void = () => undefined;
+  const stopped = new Promise<void>((resolveStopped) => {
+    stop = resolveStopped;
+  });
+  const onSignal = (signal: NodeJS.Signals) => {
+    signals += 1;
+    const cold = signals > 1 || signal === "SIGQUIT";
+    process.stderr.write(
+      cold
+        ? `\nworker: Cold shutdown (${worker.settings.hostname})\n`
+        : `\nworker: Warm shutdown (${worker.settings.hostname}); ${signal} again ends running tasks at once\n`,
+    );
+    void worker.stop(cold ? "cold" : "warm").then(stop);
+  };
+  for (const signal of ["SIGTERM", "SIGINT", "SIGQUIT"] as const) process.on(signal, onSignal);
+
+  const starting = worker.start();
+  try {
+    await Promise.race([starting, stopped]);
+  } catch (error) {
+    if (signals === 0) throw error;
+  }
+  const failure = await Promise.race([signals === 0 ? worker.failed() : stopped, stopped]);
+  if (failure === undefined) {
+    await starting.catch(() => undefined);
+    return 0;
+  }
+  log.critical(`The worker cannot go on: ${messageOf(failure)}`, { error: failure });
+  await worker.stop("cold");
+  return EXIT_FAILED;
+}
+
+export function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("It must be a whole number.");
+  return Number(text);
+}
+
+export function commaList(text: string): string[] {
+  return text.split(",").map((each) => each.trim());
+}

@@ -1,0 +1,34 @@
+/** How a command ends: 0 done, 1 the operation failed, 2 usage; an error is one line, and a stack only at `-l debug`. */
+import { AppLoadError, AppNotFoundError } from "../app/find-app.ts";
+import { InvalidConfigError, InvalidInputError, messageOf } from "../kit/errors.ts";
+import { redactText } from "../kit/redact.ts";
+
+export const EXIT_FAILED = 1;
+export const EXIT_USAGE = 2;
+
+/** Print the error; answers the exit status. */
+export function report(error: unknown, argv: readonly string[]): number {
+  process.stderr.write(`lovage: ${redactText(oneLine(messageOf(error)))}\n`);
+  // The user's own file threw: its stack is what they need.
+  if (error instanceof AppLoadError && error.cause instanceof Error) {
+    process.stderr.write(`${redactText(error.cause.stack ?? error.cause.message)}\n`);
+  } else if (wantsDebug(argv) && error instanceof Error) {
+    process.stderr.write(`${redactText(error.stack ?? "")}\n`);
+  }
+  return isUsage(error) ? EXIT_USAGE : EXIT_FAILED;
+}
+
+function isUsage(error: unknown): boolean {
+  return error instanceof InvalidInputError || error instanceof InvalidConfigError || error instanceof AppNotFoundError;
+}
+
+function wantsDebug(argv: readonly string[]): boolean {
+  return argv.some(
+    (each, i) =>
+      /^(-l|--loglevel=)debug$/i.test(each) || (/^debug$/i.test(each) && /^(-l|--loglevel)$/.test(argv[i - 1] ?? "")),
+  );
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\s*\n\s*/g, " ");
+}

@@ -1,0 +1,180 @@
+/**
+ * What is stored and logged when a run begins and ends, the same for messages and callbacks: Celery's result documents
+ * (PROTOCOL 6, 10.2) and Celery's log lines.
+ */
+
+import type { Config } from "../app/config.ts";
+import type { RegisteredTask } from "../app/task-options.ts";
+import type { Clock } from "../kit/clock.ts";
+import { sleep } from "../kit/deadline.ts";
+import { messageOf } from "../kit/errors.ts";
+import type { Logger } from "../kit/log.ts";
+import type { Outcome, TaskFailure } from "../pool/pool.ts";
+import { encodeJson } from "../protocol/json.ts";
+import type { TaskMessage } from "../protocol/message.ts";
+import { pythonTimestamp, READY_STATES, type ResultDocument, type TaskState } from "../protocol/result.ts";
+import type { ResultBackend } from "../results/backend.ts";
+
+export interface RecorderOptions {
+  /** Absent: results are not kept. */
+  readonly results: ResultBackend | undefined;
+  readonly config: Config;
+  readonly hostname: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** A backend that is away is tried again after these delays; then the result is given up, with an error in the log. */
+const STORE_RETRY_DELAYS_MS = [50, 200, 1_000, 3_000] as const;
+const REPR_LIMIT = 1_024;
+
+export class Recorder {
+  readonly #options: RecorderOptions;
+
+  constructor(options: RecorderOptions) {
+    this.#options = options;
+  }
+
+  /** With `trackStarted`: store STARTED. */
+  async started(message: TaskMessage, task: RegisteredTask | undefined, pid: number): Promise<void> {
+    const track = task?.options.trackStarted ?? this.#options.config.taskTrackStarted;
+    if (!track) return;
+    await this.#store(message, task, "STARTED", encodeJson({ pid, hostname: this.#options.hostname }), null);
+  }
+
+  /** Store and log how the run ended. Resolves when the result is stored, or given up. */
+  async ended(
+    message: TaskMessage,
+    task: RegisteredTask | undefined,
+    outcome: Outcome,
+    runtimeMs: number,
+  ): Promise<void> {
+    const { log } = this.#options;
+    const name = shown(message);
+    switch (outcome.kind) {
+      case "succeeded":
+        log.info(`Task ${name} succeeded in ${(runtimeMs / 1_000).toFixed(6)}s: ${clip(outcome.result)}`);
+        return this.#store(message, task, "SUCCESS", outcome.result, null);
+      case "failed":
+        if (outcome.expected) log.info(`Task ${name} raised expected: ${outcome.error.text}`);
+        else log.error(`Task ${name} raised unexpected: ${outcome.error.text}`, traceOf(outcome.error));
+        return this.#fail(message, task, outcome.error);
+      case "retry": {
+        const inMs = Math.max(0, outcome.etaMs - this.#options.clock.wallMs());
+        log.info(`Task ${name} retry: Retry in ${Math.ceil(inMs / 1_000)}s: ${outcome.error.text}`);
+        return this.#store(message, task, "RETRY", encodeJson(outcome.error.exception), outcome.error.traceback);
+      }
+      case "ignored":
+        log.info(`Task ${name} ignored`);
+        return;
+      case "rejected":
+        log.warn(`Task ${name} rejected (requeue=${outcome.requeue}): ${outcome.reason}`);
+        if (outcome.requeue) return;
+        return this.#fail(message, task, failure("Reject", [outcome.reason, false], "celery.exceptions"));
+      case "crashed":
+        log.error(`Task ${name} lost its process: ${outcome.reason}`);
+        return this.#fail(message, task, failure("WorkerLostError", [outcome.reason], "billiard.exceptions"));
+      case "timed-out":
+        log.error(`Hard time limit (${outcome.limitMs / 1_000}s) exceeded for ${name}`);
+        return this.#fail(
+          message,
+          task,
+          failure("TimeLimitExceeded", [outcome.limitMs / 1_000], "billiard.exceptions"),
+        );
+      case "aborted":
+        log.warn(`Task ${name} ended on request: ${outcome.reason}`);
+        return this.revoked(message, task, "terminated");
+    }
+  }
+
+  /** It will not start: revoked or expired. Or it was terminated. */
+  async revoked(
+    message: TaskMessage,
+    task: RegisteredTask | undefined,
+    how: "revoked" | "expired" | "terminated",
+  ): Promise<void> {
+    if (how !== "terminated") this.#options.log.info(`Discarding ${how} task: ${shown(message)}`);
+    const exception = failure("TaskRevokedError", [how], "celery.exceptions").exception;
+    await this.#store(message, task, "REVOKED", encodeJson(exception), null);
+  }
+
+  /** The task is not registered here. Celery stores a failure, so that who waits is told. */
+  async unknownTask(id: string, task: string): Promise<void> {
+    const error = failure("NotRegistered", [task], "celery.exceptions");
+    await this.#store({ id, task, body: "", retries: 0 }, undefined, "FAILURE", encodeJson(error.exception), null);
+  }
+
+  /** A run that was lost for good, with nobody left who saw it end. */
+  async lost(message: TaskMessage, task: RegisteredTask | undefined, reason: string): Promise<void> {
+    await this.#fail(message, task, failure("WorkerLostError", [reason], "billiard.exceptions"));
+  }
+
+  #fail(message: TaskMessage, task: RegisteredTask | undefined, error: TaskFailure): Promise<void> {
+    return this.#store(message, task, "FAILURE", encodeJson(error.exception), error.traceback);
+  }
+
+  async #store(
+    message: TaskMessage,
+    task: RegisteredTask | undefined,
+    status: TaskState,
+    result: string,
+    traceback: string | null,
+  ): Promise<void> {
+    const { results, config, clock, log } = this.#options;
+    if (results === undefined || this.#ignored(message, task)) return;
+    const document = this.#document(message, status, result, traceback);
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        await results.store(document, config.resultExpiresMs);
+        return;
+      } catch (error) {
+        const delayMs = STORE_RETRY_DELAYS_MS[attempt];
+        if (delayMs === undefined) {
+          log.error(`The result of ${shown(message)} (${status}) could not be stored: ${messageOf(error)}`);
+          return;
+        }
+        await sleep(delayMs, clock);
+      }
+    }
+  }
+
+  #ignored(message: TaskMessage, task: RegisteredTask | undefined): boolean {
+    return message.ignoreResult ?? task?.options.ignoreResult ?? this.#options.config.taskIgnoreResult;
+  }
+
+  #document(message: TaskMessage, status: TaskState, result: string, traceback: string | null): ResultDocument {
+    const { config, clock, hostname } = this.#options;
+    return {
+      task_id: message.id,
+      status,
+      result,
+      traceback,
+      children: [],
+      date_done: READY_STATES.has(status) ? pythonTimestamp(clock.wallMs()) : null,
+      ...(message.group === undefined ? {} : { group_id: message.group }),
+      ...(message.parentId === undefined ? {} : { parent_id: message.parentId }),
+      ...(config.resultExtended ? { name: message.task, worker: hostname, retries: message.retries } : {}),
+    };
+  }
+}
+
+/** `name[id]`, as Celery's log lines have it. */
+export function shown(message: TaskMessage): string {
+  return `${message.shadow ?? message.task}[${message.id}]`;
+}
+
+function clip(text: string): string {
+  return text.length > REPR_LIMIT ? `${text.slice(0, REPR_LIMIT - 3)}...` : text;
+}
+
+function traceOf(error: TaskFailure): Record<string, unknown> {
+  return error.traceback === null ? {} : { traceback: error.traceback };
+}
+
+function failure(type: string, args: readonly unknown[], module: string): TaskFailure {
+  return {
+    exception: { exc_type: type, exc_message: args, exc_module: module },
+    text: `${type}(${args.map((each) => JSON.stringify(each)).join(", ")})`,
+    traceback: null,
+  };
+}

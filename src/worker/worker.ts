@@ -1,0 +1,122 @@
+/**
+ * The running worker: a blueprint of steps, started in the order of their needs and stopped in reverse. The main process
+ * owns the hub, the schedule and the broker's connection, and runs no user code but bootsteps (and, in the solo pool, tasks).
+ */
+import type { Lovage } from "../app/app.ts";
+import { Blueprint } from "../blueprint/blueprint.ts";
+import type { AnyStep } from "../blueprint/step-set.ts";
+import type { Timer } from "../hub/timer.ts";
+import { withDeadline } from "../kit/deadline.ts";
+import { messageOf, toError } from "../kit/errors.ts";
+import { COLD_STOP } from "./fire.ts";
+import { settingsRef, type WorkerOptions, type WorkerSettings, workerSettings } from "./settings.ts";
+import { consumerStep, consumerSteps, workerBlueprintRef } from "./steps/consumer.ts";
+import { hubStep } from "./steps/hub.ts";
+import { poolStep } from "./steps/pool.ts";
+import { recorderStep } from "./steps/recorder.ts";
+import { requestsStep } from "./steps/requests.ts";
+import { schedulerStep } from "./steps/scheduler.ts";
+import { storeStep } from "./steps/store.ts";
+import { timerStep } from "./steps/timer.ts";
+
+/** A cold stop is over by then, whatever does not answer. */
+const COLD_STOP_MS = 2_000;
+
+const OWN_STEPS = [hubStep, timerStep, storeStep, recorderStep, poolStep, requestsStep, schedulerStep, consumerStep];
+
+export class Worker {
+  readonly settings: WorkerSettings;
+  readonly #blueprint: Blueprint;
+  #stopping: Promise<void> | undefined;
+  #goCold: () => void = () => undefined;
+  readonly #cold = new Promise<void>((resolve) => {
+    this.#goCold = resolve;
+  });
+
+  /** @throws {InvalidConfigError} names every option that is wrong */
+  constructor(app: Lovage, options: WorkerOptions = {}) {
+    this.settings = workerSettings(app, options);
+    const { log, clock } = this.settings;
+    this.#blueprint = new Blueprint("worker", {
+      steps: [...(OWN_STEPS as unknown as AnyStep[]), ...app.steps.worker],
+      given: [
+        [settingsRef, this.settings],
+        [workerBlueprintRef, () => this.#blueprint],
+      ],
+      log,
+      clock,
+      stopTimeoutMs: Number.POSITIVE_INFINITY,
+    });
+  }
+
+  /** Start every step. Resolves when messages are consumed and callbacks fire. @throws what the first failing step threw; nothing is left running */
+  async start(): Promise<void> {
+    this.settings.app.useLog(this.settings.log);
+    try {
+      await this.#blueprint.boot();
+    } catch (error) {
+      await this.settings.app.close();
+      throw error;
+    }
+    this.settings.log.info(`${this.settings.hostname} ready.`);
+  }
+
+  /** Resolves with the reason when the worker cannot go on. */
+  async failed(): Promise<Error> {
+    return Promise.race([this.#blueprint.part(poolStep).broken, this.#blueprint.part(consumerStep).failed]);
+  }
+
+  /** In memory, for code that lives beside the worker. */
+  get timer(): Timer {
+    return this.#blueprint.part(timerStep);
+  }
+
+  /** Order of the steps, both blueprints. */
+  static graph(app: Lovage, options: WorkerOptions, form: "text" | "dot"): string {
+    const worker = new Worker(app, options);
+    const consumer = new Blueprint("consumer", {
+      steps: consumerSteps(app.steps.consumer),
+      outer: worker.#blueprint,
+      log: worker.settings.log,
+      clock: worker.settings.clock,
+      stopTimeoutMs: 0,
+    });
+    return `${worker.#blueprint.graph(form)}\n${consumer.graph(form)}`;
+  }
+
+  /**
+   * Warm: take nothing more in, let what runs finish. Cold: end what runs now, give back what can be given back; over
+   * within 2 s, also with store and broker gone. A cold stop overtakes a warm one; twice is once.
+   */
+  stop(how: "warm" | "cold" = "warm"): Promise<void> {
+    this.#stopping ??= this.#stop();
+    if (how === "cold") this.#goCold();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    const { app, log, clock } = this.settings;
+    const warm = this.#blueprint.stop().then(() => app.close());
+    const cold = this.#cold.then(async () => {
+      this.#endRuns();
+      await withDeadline(warm, COLD_STOP_MS, clock, "the cold stop");
+    });
+    try {
+      await Promise.race([warm, cold]);
+    } catch (error) {
+      log.error(`Stopped with work undone: ${messageOf(error)}`, { error: toError(error) });
+    }
+  }
+
+  /** Kill what runs. Its outcomes come at once, are settled as lost, and let the warm stop in progress go on. */
+  #endRuns(): void {
+    try {
+      const { intake, firing } = this.#blueprint.part(requestsStep);
+      intake.abandon();
+      for (const request of intake.requests) request.end(COLD_STOP, 0);
+      firing.abortAll(COLD_STOP, 0);
+    } catch {
+      // Not booted that far: nothing runs.
+    }
+  }
+}

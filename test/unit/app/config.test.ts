@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { readConfig, type SettingsInput } from "../../../src/app/config.ts";
+
+describe("the settings of an app", () => {
+  test("keep everything in one file when nothing is set", () => {
+    const config = readConfig({}, {});
+
+    assert.equal(config.broker, "sqlite:lovage.db");
+    assert.equal(config.backend, "sqlite:lovage.db");
+    assert.equal(config.schedule, "sqlite:lovage.db");
+    assert.equal(config.taskDefaultQueue, "celery");
+    assert.equal(config.durability, "strict");
+  });
+
+  test("with RabbitMQ: no results unless asked for, and callbacks in the embedded file", () => {
+    const config = readConfig({ broker: "amqp://guest:guest@localhost//" }, {});
+
+    assert.equal(config.backend, undefined);
+    assert.equal(config.schedule, "sqlite:lovage.db");
+  });
+
+  test("are taken in Celery's spelling too", () => {
+    const config = readConfig(
+      { broker_url: "memory://x", result_backend: "memory://y", task_acks_late: true, worker_prefetch_multiplier: 1 },
+      {},
+    );
+
+    assert.equal(config.broker, "memory://x");
+    assert.equal(config.backend, "memory://y");
+    assert.equal(config.taskAcksLate, true);
+    assert.equal(config.workerPrefetchMultiplier, 1);
+  });
+
+  test("come from the code first, then LOVAGE_*, then Celery's variables", () => {
+    const env = {
+      LOVAGE_BROKER_URL: "memory://lovage",
+      CELERY_BROKER_URL: "memory://celery",
+      CELERY_RESULT_BACKEND: "memory://results",
+      LOVAGE_TASK_ACKS_LATE: "true",
+      LOVAGE_RESULT_EXPIRES: "2h",
+      LOVAGE_WORKER_CONCURRENCY: "3",
+    };
+
+    assert.equal(readConfig({}, env).broker, "memory://lovage");
+    assert.equal(readConfig({ broker: "memory://code" }, env).broker, "memory://code");
+    assert.equal(readConfig({}, { ...env, LOVAGE_BROKER_URL: "" }).broker, "memory://celery");
+    assert.equal(readConfig({}, env).backend, "memory://results");
+    assert.equal(readConfig({}, env).taskAcksLate, true);
+    assert.equal(readConfig({}, env).resultExpiresMs, 7_200_000);
+    assert.equal(readConfig({}, env).workerConcurrency, 3);
+  });
+
+  test("an undefined or null one counts as not set", () => {
+    assert.equal(
+      readConfig({ broker: undefined, schedule: null } as unknown as SettingsInput, {}).broker,
+      "sqlite:lovage.db",
+    );
+  });
+
+  test("every wrong one is named at once, with its rule", () => {
+    const wrong = {
+      broker: "mysql://user:secret@host/db",
+      workerConcurrency: 0,
+      taskAcksLate: "perhaps",
+      timezone: "Mars/Olympus",
+      taskTimeLimit: "soon",
+      workerPool: "gevent",
+      taskDefautQueue: "typo",
+    } as unknown as SettingsInput;
+
+    assert.throws(
+      () => readConfig(wrong, {}),
+      (error: Error & { code?: string; problems?: string[] }) => {
+        assert.equal(error.code, "ERR_INVALID_CONFIG");
+        assert.equal(error.problems?.length, 7);
+        assert.match(error.message, /broker must be a URL that begins with amqp:.*not mysql:/);
+        assert.match(error.message, /workerConcurrency must be a whole number of at least 1; it was 0/);
+        assert.match(error.message, /taskAcksLate must be true or false/);
+        assert.match(error.message, /timezone must be an IANA time zone/);
+        assert.match(error.message, /taskTimeLimit/);
+        assert.match(error.message, /workerPool must be "prefork" or "solo"/);
+        assert.match(error.message, /unknown setting "taskDefautQueue".*taskDefaultQueue/);
+        assert.doesNotMatch(error.message, /secret/);
+        return true;
+      },
+    );
+  });
+
+  test("a wrong variable is named as the variable", () => {
+    assert.throws(
+      () => readConfig({}, { LOVAGE_WORKER_CONCURRENCY: "many" }),
+      /LOVAGE_WORKER_CONCURRENCY must be a whole number/,
+    );
+  });
+});
