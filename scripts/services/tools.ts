@@ -31,7 +31,7 @@ export const amqpTools: Service = {
     }),
 };
 
-interface Tool {
+export interface Tool {
   readonly path: string;
   readonly note: string;
 }
@@ -46,7 +46,7 @@ async function lookOrInstall(debianPackage: string, look: () => Promise<Tool | u
   return { missing: `${otherwise.missing}; apt-get: ${problem ?? "installed, and still not to be used"}` };
 }
 
-async function findCelery(): Promise<Tool | undefined> {
+export async function findCelery(): Promise<Tool | undefined> {
   const named = process.env.LOVAGE_TEST_PYTHON;
   for (const python of named === undefined || named === "" ? pythons() : [named]) {
     try {
@@ -71,7 +71,7 @@ function pythons(): string[] {
   return [...found];
 }
 
-async function findAmqpPublish(): Promise<Tool | undefined> {
+export async function findAmqpPublish(): Promise<Tool | undefined> {
   const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/bin"].filter((folder) => folder !== "");
   const path = folders.map((folder) => join(folder, "amqp-publish")).find(existsSync);
   return path === undefined ? undefined : { path, note: path };

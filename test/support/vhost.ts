@@ -1,0 +1,50 @@
+/**
+ * A virtual host of RabbitMQ for one test: queues and connections that no other test has, so that a test may close
+ * them all. Made by the node's own rabbitmqctl, which not everybody may use.
+ */
+import { existsSync } from "node:fs";
+import type { TestContext } from "node:test";
+import { addVhost, deleteVhost, type Rabbitmqctl, rabbitmqctl, urlOfVhost } from "../../scripts/services/vhost.ts";
+import { atEnd } from "./cleanup.ts";
+import { AMQP_URL, type Needed, needRabbitmq, skipOrFail } from "./servers.ts";
+
+export interface Vhost {
+  readonly url: string;
+  readonly name: string;
+  /** Close every connection to the vhost, as an operator does; their clients get 320 CONNECTION_FORCED. */
+  closeAllConnections(): Promise<void>;
+}
+
+/** @throws in CI, when there is no RabbitMQ, or it is not ours to command */
+export async function needVhosts(): Promise<Needed> {
+  const { skip } = await needRabbitmq();
+  if (skip !== false) return { skip };
+  if (control() !== undefined) return { skip: false };
+  return skipOrFail(
+    "RabbitMQ is not ours to command (rabbitmqctl needs root): LOVAGE_TEST_PRIVATE=1 npm test starts one that is",
+  );
+}
+
+/** Removed at the end of the test, with all that is in it. */
+export async function withVhost(t: TestContext): Promise<Vhost> {
+  const commands = control();
+  if (commands === undefined) throw new Error("skip the test unless needVhosts() says that it can run");
+  const name = `lovage-test-${crypto.randomUUID()}`;
+  atEnd(t, () => deleteVhost(commands, name));
+  await addVhost(commands, name, decodeURIComponent(new URL(AMQP_URL).username) || "guest");
+  return {
+    url: urlOfVhost(AMQP_URL, name),
+    name,
+    async closeAllConnections() {
+      await rabbitmqctl(commands, "close_all_connections", "--vhost", name, "closed by a test");
+    },
+  };
+}
+
+function control(): Rabbitmqctl | undefined {
+  const given = process.env.LOVAGE_TEST_RABBITMQCTL;
+  if (given !== undefined) return JSON.parse(given) as Rabbitmqctl;
+  // A test file run by hand, without npm test, on the machine's own node.
+  const command = "/usr/sbin/rabbitmqctl";
+  return process.getuid?.() === 0 && existsSync(command) ? { command, env: {} } : undefined;
+}
