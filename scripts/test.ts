@@ -24,7 +24,7 @@ import type { Finding } from "./testing/reporter.ts";
 import { Summary } from "./testing/summary.ts";
 
 const CI = process.env.CI === "true" || process.env.CI === "1";
-const DEADLINE_S = Number(process.env.LOVAGE_TEST_DEADLINE ?? 720);
+const DEADLINE_S = Number(process.env.LOVAGE_TEST_DEADLINE) || 720;
 /** A safety net under one test, not an assertion: what waits for an event that never comes ends with a name. */
 const TEST_TIMEOUT_MS = 180_000;
 
@@ -109,14 +109,14 @@ async function ensureServices(
     const answer = await service.ensure();
     if ("missing" in answer) {
       env[missingVariable(service.variable)] = answer.missing;
-      summary.service(service.name, answer.missing);
+      summary.service(answer.missing);
       if (CI) summary.problem(answer.missing);
       continue;
     }
     services.push(answer);
     env[service.variable] = answer.url;
     Object.assign(env, answer.env);
-    summary.service(service.name, answer.note);
+    summary.service(`${service.name}: ${answer.note}`);
   }
 }
 
@@ -131,7 +131,7 @@ async function runPhase(
   console.log(`\n# ${phase.name}: ${phase.files.length} files`);
   const findings = join(folder, `${phase.name}.findings`);
   // Files at once: they share the cores with the servers and the workers that they start.
-  const concurrency = Number(env.LOVAGE_TEST_CONCURRENCY ?? Math.max(2, Math.min(availableParallelism(), 4)));
+  const concurrency = Number(env.LOVAGE_TEST_CONCURRENCY) || Math.max(2, Math.min(availableParallelism(), 4));
   const { status } = await programs.run(
     process.execPath,
     [

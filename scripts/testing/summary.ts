@@ -24,9 +24,9 @@ export class Summary {
     if (!well) this.problem(`${name}: see above`);
   }
 
-  service(name: string, note: string): void {
-    this.#services.push(`${name}: ${note}`);
-    console.log(`# ${name}: ${note}`);
+  service(note: string): void {
+    this.#services.push(note);
+    console.log(`# ${note}`);
   }
 
   /** Something other than a test that makes the run a failure. */
