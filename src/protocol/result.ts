@@ -1,4 +1,9 @@
-/** A result document, field by field as Celery stores it (PROTOCOL 10.2), and its states. */
+/** A result document, field by field as Celery stores it (PROTOCOL 10.2), its states, and its text. */
+import { isoFromMs } from "../kit/iso8601.ts";
+import { decodeJson, encodeJson, isPlain, jsonMembers } from "./json.ts";
+import { DecodeError, quoted } from "./refusal.ts";
+
+export { exceptionOf, type ThrownError } from "./exception.ts";
 
 /** Custom states of `updateState` are any other text. */
 export type TaskState =
@@ -25,7 +30,7 @@ export interface ResultDocument {
   readonly traceback: string | null;
   /** `[[id, parent|null], null]` for each task that it sent. */
   readonly children: readonly unknown[] | null;
-  /** ISO 8601 with offset and microseconds, for ready states; else null. */
+  /** ISO 8601 with offset, for ready states; else null. (`pythonTimestamp`) */
   readonly date_done: string | null;
   readonly group_id?: string;
   readonly parent_id?: string;
@@ -34,6 +39,9 @@ export interface ResultDocument {
   readonly worker?: string;
   readonly retries?: number;
   readonly queue?: string;
+  /** JSON texts. */
+  readonly args?: string;
+  readonly kwargs?: string;
 }
 
 /** An exception as data (PROTOCOL 10.3): shown, never rebuilt by name. */
@@ -42,6 +50,71 @@ export interface ExceptionDocument {
   readonly exc_type: string;
   /** The constructor's arguments. */
   readonly exc_message: readonly unknown[];
-  /** Python module, "builtins" for Python's own; null for ours. */
+  /**
+   * Python module. Of ours: "builtins" where the name is that of a Python error too, so that a Python client catches a
+   * TypeError as one; else null.
+   */
   readonly exc_module: string | null;
+}
+
+/** A moment as `date_done` has it: `2026-11-22T13:25:14.727000+00:00`. */
+export function pythonTimestamp(ms: number): string {
+  return isoFromMs(ms);
+}
+
+const RAW = ["result", "args", "kwargs"] as const;
+const OPTIONAL_TEXT = ["group_id", "parent_id", "name", "worker", "queue"] as const;
+
+/** The document as Celery's JSON backends store it. `result`, `args` and `kwargs` must be JSON texts; they go in as they are. */
+export function encodeResult(document: ResultDocument): string {
+  const { task_id, status, result, traceback, children, date_done, args, kwargs, ...rest } = document;
+  const head = encodeJson({ status, traceback, children, date_done, ...rest, task_id }, "the result document");
+  const raw = [`"result":${result}`];
+  if (args !== undefined) raw.push(`"args":${args}`);
+  if (kwargs !== undefined) raw.push(`"kwargs":${kwargs}`);
+  return `{${raw.join(",")},${head.slice(1)}`;
+}
+
+/**
+ * The document of a text that Celery stored. What ours has no field for (stamps) is passed over.
+ * @throws {DecodeError} the text is not that of a result document
+ */
+export function decodeResult(text: string): ResultDocument {
+  const value = decodeJson(text);
+  if (!isPlain(value)) throw wrong("it", value, "an object");
+  const { task_id, status, traceback = null, children = null, date_done = null, retries } = value;
+  if (typeof task_id !== "string" || task_id === "") throw wrong("task_id", task_id, "a text");
+  if (typeof status !== "string" || status === "") throw wrong("status", status, "a text");
+  if (traceback !== null && typeof traceback !== "string") throw wrong("traceback", traceback, "a text or null");
+  if (children !== null && !Array.isArray(children)) throw wrong("children", children, "an array or null");
+  const raw = jsonMembers(text);
+  const document: Record<string, unknown> = {
+    task_id,
+    status,
+    result: raw.get("result") ?? "null",
+    traceback,
+    children,
+    // Older releases stored a typed datetime.
+    date_done: date_done instanceof Date ? pythonTimestamp(date_done.getTime()) : textOrNull(date_done),
+  };
+  for (const name of OPTIONAL_TEXT) if (typeof value[name] === "string") document[name] = value[name];
+  if (typeof retries === "number") document.retries = retries;
+  for (const name of RAW) {
+    const slice = raw.get(name);
+    if (slice !== undefined) document[name] = slice;
+  }
+  return document as unknown as ResultDocument;
+}
+
+function textOrNull(value: unknown): string | null {
+  if (value === null) return null;
+  // A typed value that a Date does not hold.
+  return typeof value === "string" || typeof value === "object" ? String(value) : null;
+}
+
+function wrong(name: string, value: unknown, expected: string): DecodeError {
+  return new DecodeError(
+    "ERR_BODY_SHAPE",
+    `not a result document: ${name} is ${quoted(value)}; ${expected} was expected`,
+  );
 }

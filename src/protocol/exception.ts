@@ -1,0 +1,157 @@
+/**
+ * What a task threw, as the data that a result document carries (PROTOCOL 10.3). Never throws, whatever was thrown:
+ * null, a frozen proxy, an object whose `toString` explodes.
+ */
+
+import { encodeJson } from "./json-writer.ts";
+import { pyRepr } from "./repr.ts";
+import type { ExceptionDocument } from "./result.ts";
+
+/** Fit for `TaskFailure`. */
+export interface ThrownError {
+  readonly exception: ExceptionDocument;
+  /** One line for logs and events, as Python shows an exception: `TypeError('x is not a function')`. */
+  readonly text: string;
+  /** The stack, and those of the causes; null when there is none. */
+  readonly traceback: string | null;
+}
+
+/** Bounds of what one failure may take up in a result backend. */
+const MAX_MESSAGE_CHARS = 64 * 1024;
+const MAX_TRACEBACK_CHARS = 64 * 1024;
+const MAX_NAME_CHARS = 255;
+const MAX_CAUSES = 8;
+
+/**
+ * Python's own exceptions that a client may be given as themselves: made with one message, and harmless to raise.
+ * SystemExit would end the client, StopIteration its loop; UnicodeDecodeError cannot be made with one message; Python's
+ * ReferenceError is about weak references, not about names.
+ */
+const PYTHON_ERRORS: ReadonlySet<string> = new Set([
+  "ArithmeticError",
+  "AssertionError",
+  "AttributeError",
+  "BlockingIOError",
+  "BrokenPipeError",
+  "BufferError",
+  "ChildProcessError",
+  "ConnectionAbortedError",
+  "ConnectionError",
+  "ConnectionRefusedError",
+  "ConnectionResetError",
+  "EOFError",
+  "FileExistsError",
+  "FileNotFoundError",
+  "FloatingPointError",
+  "ImportError",
+  "IndexError",
+  "InterruptedError",
+  "IsADirectoryError",
+  "KeyError",
+  "LookupError",
+  "ModuleNotFoundError",
+  "NameError",
+  "NotADirectoryError",
+  "NotImplementedError",
+  "OSError",
+  "OverflowError",
+  "PermissionError",
+  "ProcessLookupError",
+  "RecursionError",
+  "RuntimeError",
+  "SyntaxError",
+  "TimeoutError",
+  "TypeError",
+  "ValueError",
+  "ZeroDivisionError",
+]);
+
+/** Names that say what a class extends, when the class did not set its own. */
+const JS_ERRORS: ReadonlySet<string> = new Set([
+  "Error",
+  "AggregateError",
+  "EvalError",
+  "RangeError",
+  "ReferenceError",
+  "SyntaxError",
+  "TypeError",
+  "URIError",
+]);
+
+export function exceptionOf(thrown: unknown): ThrownError {
+  const type = typeOf(thrown);
+  const args = argsOf(thrown);
+  return {
+    exception: { exc_type: type, exc_message: args, exc_module: PYTHON_ERRORS.has(type) ? "builtins" : null },
+    text: `${type}(${args.map((arg) => pyRepr(arg)).join(", ")})`.replace(/[\r\n]+/g, " "),
+    traceback: tracebackOf(thrown),
+  };
+}
+
+/** The name that it gives itself; where that is only the name of a built-in class, the class's own. */
+function typeOf(thrown: unknown): string {
+  if (!isErrorLike(thrown)) return "Error";
+  const name = textAt(thrown, "name");
+  const className = textAt(at(thrown, "constructor"), "name");
+  const own = name !== undefined && !JS_ERRORS.has(name) ? name : (className ?? name);
+  // A plain object with a message was made by Object, which says nothing.
+  const type = own === undefined || own === "Object" ? (name ?? "Error") : own;
+  return type.slice(0, MAX_NAME_CHARS);
+}
+
+/** The message; what is no error, itself. */
+function argsOf(thrown: unknown): unknown[] {
+  if (isErrorLike(thrown)) {
+    const message = textAt(thrown, "message");
+    return message === undefined ? [] : [message.slice(0, MAX_MESSAGE_CHARS)];
+  }
+  if (typeof thrown === "string") return [thrown.slice(0, MAX_MESSAGE_CHARS)];
+  if (thrown === null || thrown === undefined) return [`${String(thrown)} was thrown`];
+  try {
+    const { length } = encodeJson(thrown);
+    if (length <= MAX_MESSAGE_CHARS) return [thrown];
+  } catch {
+    // It cannot be sent: its repr can, as Celery does it.
+  }
+  return [pyRepr(thrown)];
+}
+
+function tracebackOf(thrown: unknown): string | null {
+  const stacks: string[] = [];
+  const seen = new Set<unknown>();
+  for (
+    let error = thrown;
+    isErrorLike(error) && !seen.has(error) && seen.size < MAX_CAUSES;
+    error = at(error, "cause")
+  ) {
+    seen.add(error);
+    stacks.push(textAt(error, "stack") ?? `${typeOf(error)}: ${textAt(error, "message") ?? ""}`);
+  }
+  if (stacks.length === 0) return null;
+  const text = stacks.join("\n\nCaused by: ");
+  return text.length > MAX_TRACEBACK_CHARS ? `${text.slice(0, MAX_TRACEBACK_CHARS)}\n…` : text;
+}
+
+/** Errors of another realm, and of libraries that make their own, are known by what they have. */
+function isErrorLike(value: unknown): value is object {
+  if (typeof value !== "object" || value === null) return false;
+  try {
+    return value instanceof Error || typeof at(value, "message") === "string";
+  } catch {
+    return false;
+  }
+}
+
+function textAt(value: unknown, key: string): string | undefined {
+  const text = at(value, key);
+  return typeof text === "string" && text !== "" ? text : undefined;
+}
+
+/** A property, whatever its getter does. */
+function at(value: unknown, key: string): unknown {
+  try {
+    return (value as Record<string, unknown> | null | undefined)?.[key];
+  } catch {
+    return undefined;
+  }
+}
