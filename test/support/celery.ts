@@ -8,9 +8,9 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { missingVariable } from "../../scripts/services/service.ts";
 import { findAmqpPublish } from "../../scripts/services/tools.ts";
+import { type Needed, skipOrFail } from "./needed.ts";
 import { Program } from "./processes.ts";
 import { runPython, startPython } from "./python.ts";
-import { type Needed, skipOrFail } from "./servers.ts";
 import { tempDir } from "./temp.ts";
 
 /** One `send_task`. Moments are seconds from the moment it is sent; negative ones are past. */

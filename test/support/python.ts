@@ -2,8 +2,8 @@
 import type { TestContext } from "node:test";
 import { missingVariable } from "../../scripts/services/service.ts";
 import { findCelery } from "../../scripts/services/tools.ts";
+import { type Needed, skipOrFail } from "./needed.ts";
 import { Program, type ProgramOptions } from "./processes.ts";
-import { type Needed, skipOrFail } from "./servers.ts";
 
 let looked: Promise<string | undefined> | undefined;
 

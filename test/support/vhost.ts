@@ -6,7 +6,8 @@ import { existsSync } from "node:fs";
 import type { TestContext } from "node:test";
 import { addVhost, deleteVhost, type Rabbitmqctl, rabbitmqctl, urlOfVhost } from "../../scripts/services/vhost.ts";
 import { atEnd } from "./cleanup.ts";
-import { AMQP_URL, type Needed, needRabbitmq, skipOrFail } from "./servers.ts";
+import { type Needed, skipOrFail } from "./needed.ts";
+import { AMQP_URL, needRabbitmq } from "./servers.ts";
 
 export interface Vhost {
   readonly url: string;
