@@ -20,7 +20,6 @@ function program(): Command {
     .option("-b, --broker <url>", "broker URL; wins over the app's")
     .option("--result-backend <url>", "result backend URL; wins over the app's")
     .option("--schedule <url>", "schedule store URL; wins over the app's")
-    .showHelpAfterError("(lovage --help shows the commands)")
     .exitOverride();
   for (const command of [workerCommand(), callCommand(), resultCommand(), scheduleCommand(), quarantineCommand()]) {
     lovage.addCommand(inherit(command));
@@ -30,7 +29,7 @@ function program(): Command {
 
 /** Sub-commands report usage errors as the program does. */
 function inherit(command: Command): Command {
-  command.exitOverride().showHelpAfterError(`(lovage ${command.name()} --help shows the options)`);
+  command.exitOverride();
   for (const each of command.commands) inherit(each);
   return command;
 }
