@@ -66,7 +66,7 @@ const PYTHON_ERRORS: ReadonlySet<string> = new Set([
   "ZeroDivisionError",
 ]);
 
-/** Names that say what a class extends, when the class did not set its own. */
+/** Names that a class inherits when it does not set its own. */
 const JS_ERRORS: ReadonlySet<string> = new Set([
   "Error",
   "AggregateError",
@@ -88,15 +88,23 @@ export function exceptionOf(thrown: unknown): ThrownError {
   };
 }
 
-/** The name that it gives itself; where that is only the name of a built-in class, the class's own. */
+/** The name that it gives itself; where that is only inherited from a built-in class, the name of its own class. */
 function typeOf(thrown: unknown): string {
   if (!isErrorLike(thrown)) return "Error";
   const name = textAt(thrown, "name");
+  if (name !== undefined && (hasOwnName(thrown) || !JS_ERRORS.has(name))) return name.slice(0, MAX_NAME_CHARS);
   const className = textAt(at(thrown, "constructor"), "name");
-  const own = name !== undefined && !JS_ERRORS.has(name) ? name : (className ?? name);
   // A plain object with a message was made by Object, which says nothing.
-  const type = own === undefined || own === "Object" ? (name ?? "Error") : own;
+  const type = className === undefined || className === "Object" ? (name ?? "Error") : className;
   return type.slice(0, MAX_NAME_CHARS);
+}
+
+function hasOwnName(error: object): boolean {
+  try {
+    return Object.hasOwn(error, "name");
+  } catch {
+    return false;
+  }
 }
 
 /** The message; what is no error, itself. */

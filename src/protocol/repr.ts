@@ -23,7 +23,7 @@ function represent(value: unknown, maxChars: number, asTuple: boolean): string {
     printer.print(value, 0, asTuple);
   } catch (error) {
     // A getter or a proxy of the caller's threw. Display only: what was read is shown.
-    if (error !== CUT) printer.add("<unrepresentable>");
+    if (error !== CUT) printer.mark("<unrepresentable>");
   }
   return printer.text();
 }
@@ -49,11 +49,16 @@ class Printer {
   /** One token. The first that finds nothing left ends it all. */
   add(token: string): void {
     if (this.#left <= 0) {
-      this.#parts.push(", ...");
+      this.mark(", ...");
       throw CUT;
     }
     this.#parts.push(token);
     this.#left -= token.length;
+  }
+
+  /** Text that is shown whether there is room or not. */
+  mark(text: string): void {
+    this.#parts.push(text);
   }
 
   print(value: unknown, level: number, asTuple = false): void {
@@ -81,14 +86,15 @@ class Printer {
 
   #dict(value: object, level: number): void {
     if (!this.#enter(value, level, "{", "}")) return;
-    const entries = value instanceof Map ? [...value] : Object.keys(value);
-    for (let index = 0; index < entries.length; index++) {
-      const entry = entries[index] as string | [unknown, unknown];
+    // The value of a key is read when its turn comes: what is not shown is not asked for.
+    const map = value instanceof Map ? (value as Map<unknown, unknown>) : undefined;
+    const keys = map === undefined ? Object.keys(value) : [...map.keys()];
+    for (let index = 0; index < keys.length; index++) {
+      const key = keys[index];
       if (index > 0) this.add(", ");
-      const [key, member] = typeof entry === "string" ? [entry, (value as Record<string, unknown>)[entry]] : entry;
       this.add(pyRepr(key, this.#left));
       this.add(": ");
-      this.print(member, level + 1);
+      this.print(map === undefined ? (value as Record<string, unknown>)[key as string] : map.get(key), level + 1);
     }
     this.#leave(value, "}");
   }
