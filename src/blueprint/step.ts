@@ -20,11 +20,15 @@ export interface Started<Part> {
   /** What steps that need this one are given. */
   readonly part?: Part;
   /**
-   * Undo `start`. It may be called twice, and before `start` is done. The blueprint waits for it until its deadline;
-   * `signal` is aborted when the deadline has passed.
+   * Undo `start`. It is called once for each `start` that succeeded, also when the boot was given up meanwhile. The blueprint
+   * waits for it until its deadline; `signal` is aborted when the deadline has passed.
    */
   stop?(signal: AbortSignal): void | Promise<void>;
 }
+
+/** A step that starts something with nothing to stop and nothing to give may return nothing. */
+// biome-ignore lint/suspicious/noConfusingVoidType: it is what a function without a return statement returns
+export type StartAnswer<Part> = Started<Part> | void;
 
 // biome-ignore lint/complexity/noBannedTypes: {} is "needs nothing"
 export interface Step<Part = undefined, N extends Needs = {}> extends StepRef<Part> {
@@ -32,8 +36,22 @@ export interface Step<Part = undefined, N extends Needs = {}> extends StepRef<Pa
   readonly name: string;
   /** Parts that `start` is given, by the names it uses for them. */
   readonly needs?: N;
-  /** It starts after every other step that is not `last`, and stops before them. */
+  /** It starts after every other step that is not `last`, and stops before them. So does a step that needs a last one. */
   readonly last?: boolean;
   /** `signal` is aborted when the boot is given up. */
-  start(parts: PartsOf<N>, signal: AbortSignal): Started<Part> | Promise<Started<Part>>;
+  start(parts: PartsOf<N>, signal: AbortSignal): StartAnswer<Part> | Promise<StartAnswer<Part>>;
+}
+
+/** A step whose types no longer matter: the blueprint has checked them by name. */
+export type AnyStep = Step<unknown, Needs>;
+
+/** Names a part that the blueprint is given and no step makes. */
+export function given<Part>(name: string): StepRef<Part> {
+  return { name };
+}
+
+/** The step itself: lets the compiler find its types, where it is written apart from the set that it is added to. */
+// biome-ignore lint/complexity/noBannedTypes: {} is "needs nothing"
+export function defineStep<Part = undefined, N extends Needs = {}>(step: Step<Part, N>): Step<Part, N> {
+  return step;
 }
