@@ -89,7 +89,7 @@ function timeLimits(value: unknown): [number | undefined, number | undefined] {
 
 function limitMs(value: unknown, which: string): number | undefined {
   if (value === null || value === undefined || value === 0) return undefined;
-  const ms = typeof value === "number" ? Math.ceil(value * 1_000) : Number.NaN;
+  const ms = typeof value === "number" ? msOfSeconds(value) : Number.NaN;
   if (!(ms > 0) || !Number.isSafeInteger(ms)) {
     throw new DecodeError(
       "ERR_HEADERS",
@@ -97,6 +97,12 @@ function limitMs(value: unknown, which: string): number | undefined {
     );
   }
   return ms;
+}
+
+/** Rounded up, but not by the error of the multiplication: 133480.991 s are 133,480,991 ms and not one more. */
+function msOfSeconds(seconds: number): number {
+  const nearest = Math.round(seconds * 1_000);
+  return nearest / 1_000 === seconds ? nearest : Math.ceil(seconds * 1_000);
 }
 
 function integer(value: unknown, name: string, max: number): number | undefined {
