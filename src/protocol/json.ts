@@ -4,8 +4,8 @@
  * What differs from `JSON.parse`: `NaN` and `Infinity` are numbers; an integer that a number cannot hold exactly is a
  * BigInt; `{"__type__", "__value__"}` is a typed value; a key that could reach a prototype, a text too large or too
  * deep is refused; errors say what is wrong and where. Most texts need none of that, so a scan that builds nothing
- * looks first, applies the limits, and hands such a text to `JSON.parse`, which is several times faster than any
- * reader written in JavaScript. (bench/protocol.ts)
+ * looks first, applies the limits, and hands such a text to `JSON.parse`: together half the time of the reader below
+ * (1.1 against 2.3 µs for a task's body, 11 against 24 ms for 1.3 MB of records; bench/protocol.ts).
  */
 import { DEFAULT_LIMITS, type JsonLimits, MAX_INTEGER_DIGITS } from "./limits.ts";
 import { DecodeError, quoted } from "./refusal.ts";

@@ -3,8 +3,6 @@ import { isoFromMs } from "../kit/iso8601.ts";
 import { decodeJson, encodeJson, isPlain, jsonMembers } from "./json.ts";
 import { DecodeError, quoted } from "./refusal.ts";
 
-export { exceptionOf, type ThrownError } from "./exception.ts";
-
 /** Custom states of `updateState` are any other text. */
 export type TaskState =
   | "PENDING"

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
+import { exceptionOf } from "../../../src/protocol/exception.ts";
 import { encodeJson } from "../../../src/protocol/json.ts";
-import { exceptionOf } from "../../../src/protocol/result.ts";
 
 class PaymentError extends Error {}
 class NamedError extends TypeError {
