@@ -16,8 +16,9 @@ export {
 } from "./app/schedule.ts";
 export type { ApplyOptions } from "./app/send.ts";
 export { Signature, type SignatureOptions } from "./app/signature.ts";
-export { type Handler, Task } from "./app/task.ts";
+export { type AnyHandler, type ArgsOf, type Handler, type ResultOf, Task } from "./app/task.ts";
 export type { StandardSchema, TaskOptions } from "./app/task-options.ts";
+export { Ignore, Reject, SoftTimeLimitExceeded } from "./app/task-outcomes.ts";
 export type { Needs, Started, Step, StepRef } from "./blueprint/step.ts";
 export type { Duration } from "./kit/duration.ts";
 export {

@@ -17,7 +17,7 @@ import { TaskRegistry } from "./registry.ts";
 import { Schedule } from "./schedule.ts";
 import { type Addressed, type ApplyOptions, addressCall } from "./send.ts";
 import { Signature, type SignatureOptions } from "./signature.ts";
-import { type Handler, Task } from "./task.ts";
+import { type AnyHandler, type ArgsOf, type ResultOf, Task } from "./task.ts";
 import type { TaskOptions } from "./task-options.ts";
 
 /** Marks an app also when two copies of the package are loaded. */
@@ -84,17 +84,9 @@ export class Lovage {
   }
 
   /** Register a task. @throws {DuplicateTaskError} the name is taken */
-  task<Args extends readonly unknown[], Result>(name: string, handler: Handler<Args, Result>): Task<Args, Result>;
-  task<Args extends readonly unknown[], Result>(
-    name: string,
-    options: TaskOptions,
-    handler: Handler<Args, Result>,
-  ): Task<Args, Result>;
-  task<Args extends readonly unknown[], Result>(
-    name: string,
-    optionsOrHandler: TaskOptions | Handler<Args, Result>,
-    maybeHandler?: Handler<Args, Result>,
-  ): Task<Args, Result> {
+  task<H extends object>(name: string, handler: H & AnyHandler): Task<ArgsOf<H>, ResultOf<H>>;
+  task<H extends object>(name: string, options: TaskOptions, handler: H & AnyHandler): Task<ArgsOf<H>, ResultOf<H>>;
+  task(name: string, optionsOrHandler: TaskOptions | AnyHandler, maybeHandler?: AnyHandler): Task<never[]> {
     const [options, handler] =
       typeof optionsOrHandler === "function" ? [{}, optionsOrHandler] : [optionsOrHandler, maybeHandler];
     if (typeof name !== "string" || name === "" || name.length > TASK_NAME_LIMIT) {
@@ -105,8 +97,8 @@ export class Lovage {
     if (typeof handler !== "function") {
       throw new InvalidInputError(`task ${JSON.stringify(name)} has no handler: app.task(name, options?, handler)`);
     }
-    const task = new Task<Args, Result>(this, name, options, handler);
-    this.registry.add(task as unknown as Task<never[]>);
+    const task = new Task<never[]>(this, name, options, handler);
+    this.registry.add(task);
     return task;
   }
 

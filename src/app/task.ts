@@ -9,6 +9,14 @@ import type { RegisteredTask, TaskOptions } from "./task-options.ts";
 
 export type Handler<Args extends readonly unknown[], Result> = (...args: Args) => Result | Promise<Result>;
 
+/**
+ * Any handler. `app.task` takes it as `H & AnyHandler` with `H extends object`: so a parameter with a default value keeps its
+ * own type, where a signature with a rest parameter would make it `unknown`.
+ */
+export type AnyHandler = (...args: never[]) => unknown;
+export type ArgsOf<H> = H extends (...args: infer Args extends readonly unknown[]) => unknown ? Args : never;
+export type ResultOf<H> = H extends (...args: never[]) => infer Result ? Awaited<Result> : never;
+
 /** The app, seen from its tasks. */
 export interface TaskApp extends Sender {
   readonly schedule: Schedule;

@@ -14,6 +14,7 @@ const remind = app.task(
     channel,
   }),
 );
+const repeat = app.task("types.repeat", (word: string, times = 1) => word.repeat(times));
 const none = app.task("types.none", () => undefined);
 
 async function results(): Promise<void> {
@@ -32,6 +33,8 @@ async function results(): Promise<void> {
 
   holds<Equal<ReturnType<typeof add.s>, Signature<number>>>();
   await none.delay();
+  await repeat.delay("a");
+  await repeat.delay("a", 2);
   await app.schedule.callAt(new Date(), app.signature("other.task", { args: [1] }));
 }
 
@@ -40,6 +43,8 @@ async function refused(): Promise<void> {
   await add.delay(1);
   // @ts-expect-error a text is no number
   await add.delay(1, "2");
+  // @ts-expect-error the default value says that it is a number
+  await repeat.delay("a", "2");
   // @ts-expect-error no third argument
   await add.applyAsync([1, 2, 3]);
   // @ts-expect-error "fax" is no channel
@@ -50,6 +55,8 @@ async function refused(): Promise<void> {
   await remind.callAfter(1, ["42"], { onConflict: "overwrite" });
   // @ts-expect-error no such setting
   new Lovage("x", { brokr: "memory://" });
+  // @ts-expect-error an object is no handler
+  app.task("x", { run: () => 1 });
   // @ts-expect-error no such task option
   app.task("x", { maxRetry: 1 }, () => 1);
 }

@@ -1,0 +1,83 @@
+/**
+ * URL scheme -> backend, imported on first use. The only file that names backends: a client of RabbitMQ never loads SQLite,
+ * and the package of a server's client is asked for when its URL is.
+ */
+import type { Broker } from "../brokers/broker.ts";
+import { ContractError } from "../kit/errors.ts";
+import type { Logger } from "../kit/log.ts";
+import type { Quarantine } from "../quarantine/quarantine.ts";
+import type { ResultBackend } from "../results/backend.ts";
+import type { ScheduleStore } from "../schedule/store.ts";
+import type { Config } from "./config.ts";
+
+/** The app has no result backend, and a result was asked for. */
+export class ResultsDisabledError extends ContractError {
+  readonly code = "ERR_RESULTS_DISABLED";
+}
+
+export async function openBroker(config: Config, log: Logger): Promise<Broker> {
+  const url = config.broker;
+  switch (schemeOf(url)) {
+    case "amqp":
+    case "amqps": {
+      const { openRabbitmqBroker } = await import("../brokers/rabbitmq/broker.ts");
+      return openRabbitmqBroker(url, { log, heartbeatSeconds: Math.round(config.brokerHeartbeatMs / 1_000) });
+    }
+    case "sqlite": {
+      const { openSqliteBroker } = await import("../brokers/sqlite.ts");
+      return openSqliteBroker(fileOf(url), { log, durability: config.durability });
+    }
+    default: {
+      const { openMemoryBroker } = await import("../brokers/memory.ts");
+      return openMemoryBroker(url);
+    }
+  }
+}
+
+/** @throws {ResultsDisabledError} no backend is set */
+export async function openResultBackend(config: Config, log: Logger): Promise<ResultBackend> {
+  const url = config.backend;
+  if (url === undefined) {
+    throw new ResultsDisabledError(
+      'results are not kept: set a backend, such as new Lovage(name, { backend: "sqlite:results.db" }) or LOVAGE_RESULT_BACKEND',
+    );
+  }
+  if (schemeOf(url) === "sqlite") {
+    const { openSqliteResults } = await import("../results/sqlite.ts");
+    return openSqliteResults(fileOf(url), { log, durability: config.durability });
+  }
+  const { openMemoryResults } = await import("../results/memory.ts");
+  return openMemoryResults(url);
+}
+
+export async function openScheduleStore(config: Config, log: Logger): Promise<ScheduleStore> {
+  const url = config.schedule;
+  const limits = { maxPending: config.maxPending };
+  if (schemeOf(url) === "sqlite") {
+    const { openSqliteSchedule } = await import("../schedule/stores/sqlite.ts");
+    return openSqliteSchedule(fileOf(url), { log, durability: config.durability, namespace: config.namespace, limits });
+  }
+  const { openMemorySchedule } = await import("../schedule/stores/memory.ts");
+  return openMemorySchedule({ limits });
+}
+
+/** Beside the schedule: what is refused is kept where what is accepted is. */
+export async function openQuarantine(config: Config, log: Logger): Promise<Quarantine> {
+  const url = config.schedule;
+  if (schemeOf(url) === "sqlite") {
+    const { openSqliteQuarantine } = await import("../quarantine/sqlite.ts");
+    return openSqliteQuarantine(fileOf(url), { log, durability: config.durability });
+  }
+  const { openMemoryQuarantine } = await import("../quarantine/memory.ts");
+  return openMemoryQuarantine();
+}
+
+function schemeOf(url: string): string {
+  return url.slice(0, url.indexOf(":")).toLowerCase();
+}
+
+/** `sqlite:FILE`, `sqlite://FILE` with a relative file, `sqlite:///FILE` with an absolute one. */
+function fileOf(url: string): string {
+  const rest = url.slice(url.indexOf(":") + 1);
+  return rest.startsWith("//") ? rest.slice(2) : rest;
+}
