@@ -15,7 +15,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { keep } from "./services/kept.ts";
-import { type Ensured, missingVariable } from "./services/service.ts";
+import { type Ensured, inCi, missingVariable } from "./services/service.ts";
 import { SERVICES } from "./services/table.ts";
 import { killProcesses, processesOfRun, RUN_VARIABLE } from "./services/tagged.ts";
 import { choose, type Phase, wanted } from "./testing/plan.ts";
@@ -23,7 +23,6 @@ import { Programs } from "./testing/programs.ts";
 import type { Finding } from "./testing/reporter.ts";
 import { Summary } from "./testing/summary.ts";
 
-const CI = process.env.CI === "true" || process.env.CI === "1";
 const DEADLINE_S = Number(process.env.LOVAGE_TEST_DEADLINE) || 720;
 /** A safety net under one test, not an assertion: what waits for an event that never comes ends with a name. */
 const TEST_TIMEOUT_MS = 180_000;
@@ -110,7 +109,7 @@ async function ensureServices(
     if ("missing" in answer) {
       env[missingVariable(service.variable)] = answer.missing;
       summary.service(answer.missing);
-      if (CI) summary.problem(answer.missing);
+      if (inCi()) summary.problem(answer.missing);
       continue;
     }
     services.push(answer);

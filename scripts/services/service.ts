@@ -41,3 +41,8 @@ export function missingVariable(variable: string): string {
 export function found(url: string, note: string, env?: Readonly<Record<string, string>>): Ensured {
   return { url, started: false, note, stop: async () => {}, ...(env === undefined ? {} : { env }) };
 }
+
+/** In CI a test that cannot run is a failure: there a skipped test would be a test that nobody runs. */
+export function inCi(): boolean {
+  return process.env.CI === "true" || process.env.CI === "1";
+}
