@@ -15,9 +15,24 @@ export function failureOf(type: string, module: string | null, message: string):
   };
 }
 
+/** Where our own files are: what called the handler says nothing about what went wrong in it. */
+const OWN = new URL("..", import.meta.url).href;
+const CALLERS = [
+  `${OWN}app/run-task.`,
+  `${OWN}app/context.`,
+  `${OWN}child/`,
+  "node:internal/async_local_storage/",
+  "node:internal/process/task_queues",
+];
+
 /** Never throws, whatever was thrown. */
 export function toFailure(thrown: unknown): TaskFailure {
-  const failure = exceptionOf(thrown);
+  const { exception, text, traceback } = exceptionOf(thrown);
+  const failure = {
+    exception: { ...exception, exc_message: exception.exc_message.map(plain) },
+    text,
+    traceback: traceback === null ? null : usersFrames(traceback),
+  };
   const known = celeryName(thrown);
   if (known === undefined) return failure;
   const [exc_type, exc_module] = known;
@@ -37,4 +52,19 @@ function celeryName(thrown: unknown): readonly [string, string] | undefined {
     // A proxy that throws at every look is none of them.
   }
   return undefined;
+}
+
+/** The failure crosses a channel as plain JSON: what that cannot carry is shown. */
+function plain(argument: unknown): unknown {
+  if (typeof argument === "string") return argument;
+  try {
+    return JSON.parse(JSON.stringify(argument)) as unknown;
+  } catch {
+    return pyRepr(argument);
+  }
+}
+
+function usersFrames(traceback: string): string {
+  const lines = traceback.split("\n");
+  return lines.filter((line) => !/^\s+at /.test(line) || !CALLERS.some((each) => line.includes(each))).join("\n");
 }

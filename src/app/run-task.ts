@@ -90,13 +90,13 @@ class TaskRun implements TaskContext {
   async outcome(): Promise<Outcome> {
     let value: unknown;
     try {
-      this.#options.signal.throwIfAborted();
       const bound = await bindArguments(this.#task, this.#call.args, this.#call.kwargs);
       if ("failure" in bound) return { kind: "failed", error: bound.failure, expected: false };
+      // Who would listen for an abort that has come already?
+      this.#options.signal.throwIfAborted();
       value = await runInTask(this, () => (this.#task.handler as Handler)(...bound.args));
     } catch (thrown) {
-      // A proxy may throw at every look.
-      return safely(() => this.#ofThrown(thrown)) ?? this.#failed(undefined);
+      return safely(() => this.#ofThrown(thrown)) ?? unreadable();
     }
     if (this.#retry !== undefined) {
       this.#options.log.warn(
@@ -272,6 +272,12 @@ function isAbort(thrown: unknown, reason: unknown): boolean {
       return false;
     }) ?? false
   );
+}
+
+/** A proxy may throw at every look. */
+function unreadable(): Outcome {
+  const error = failureOf("Error", null, "the handler threw what cannot be looked at");
+  return { kind: "failed", error, expected: false };
 }
 
 /** Undefined where even looking at what was thrown throws. */
