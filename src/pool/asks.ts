@@ -42,3 +42,24 @@ export type AskAnswer<Op extends AskOp> = Asks[Op]["answer"];
 
 /** Ask, and wait for the answer. Errors keep their `code`. */
 export type Ask = <Op extends AskOp>(op: Op, params: AskParams<Op>) => Promise<AskAnswer<Op>>;
+
+/** What each operation does when its answer is lost: `reads` may be asked again, of a `change` it is unknown whether it was made. */
+const KINDS: { readonly [Op in AskOp]: "reads" | "change" } = {
+  "schedule.put": "change",
+  "schedule.cancel": "change",
+  "schedule.reschedule": "change",
+  "schedule.get": "reads",
+  "schedule.list": "reads",
+  "schedule.revoke": "change",
+  publish: "change",
+  "result.get": "reads",
+  "result.wait": "reads",
+  "result.store": "change",
+  "result.forget": "change",
+};
+
+export const ASK_OPS: ReadonlySet<string> = new Set(Object.keys(KINDS));
+
+export function changesSomething(op: AskOp): boolean {
+  return KINDS[op] === "change";
+}

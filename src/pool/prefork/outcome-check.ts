@@ -1,0 +1,41 @@
+/** Whether what a child calls an outcome is one. A child may say only what a handler can do: it cannot crash or time out by word. */
+import type { Outcome } from "../pool.ts";
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const CHECKS: { readonly [Kind in Outcome["kind"]]: ((outcome: Fields) => boolean) | null } = {
+  succeeded: ({ result }) => typeof result === "string",
+  failed: ({ error, expected }) => isFailure(error) && typeof expected === "boolean",
+  retry: ({ etaMs, body, retries, error }) =>
+    Number.isSafeInteger(etaMs) && typeof body === "string" && isRetries(retries) && isFailure(error),
+  ignored: () => true,
+  rejected: ({ requeue, reason }) => typeof requeue === "boolean" && typeof reason === "string",
+  aborted: ({ reason }) => typeof reason === "string",
+  crashed: null,
+  "timed-out": null,
+};
+
+export function isOutcome(value: unknown): value is Outcome {
+  if (!isRecord(value) || typeof value.kind !== "string" || !Object.hasOwn(CHECKS, value.kind)) return false;
+  return CHECKS[value.kind as Outcome["kind"]]?.(value) ?? false;
+}
+
+function isFailure(value: unknown): boolean {
+  if (!isRecord(value) || !isRecord(value.exception)) return false;
+  const { exc_type, exc_message, exc_module } = value.exception;
+  return (
+    typeof value.text === "string" &&
+    (value.traceback === null || typeof value.traceback === "string") &&
+    typeof exc_type === "string" &&
+    Array.isArray(exc_message) &&
+    (exc_module === null || typeof exc_module === "string")
+  );
+}
+
+function isRetries(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 1;
+}
+
+function isRecord(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
