@@ -1,8 +1,9 @@
 /**
  * The log: Celery's levels and, as text, Celery's line, so that what reads a Celery worker's log reads ours.
  *
- * One entry is one line. Everything in it goes through `printable`: no password, no control character, no field longer than
- * 2 KiB. A stack is shown at level debug only. Logging never throws: what cannot be written harms nothing else.
+ * One entry is one line; a stack (at level debug) and a task's traceback stand indented below it. Everything goes through
+ * `printable`: no password, no control character, no field longer than 2 KiB. Logging never throws: what cannot be written
+ * harms nothing else.
  * pino does the JSON form and the writing; it knows broken pipes, full pipes and how to flush at exit.
  */
 import { pino } from "pino";
@@ -55,6 +56,7 @@ const LEVELS: Readonly<Record<LogLevel, LevelTraits>> = {
   critical: { rank: 50, label: "CRITICAL", color: "\u001b[35m" },
 };
 const ALIASES: Readonly<Record<string, LogLevel>> = { warn: "warning", fatal: "critical" };
+const MAX_STACK_LINES = 50;
 const RESET = "\u001b[0m";
 /** Names of the JSON form's own fields. */
 const TAKEN = new Set(["level", "time", "process", "pid", "message"]);
@@ -159,11 +161,16 @@ function textSink(write: (line: string) => void, clock: Pick<Clock, "wallMs">, n
     }
     const { label, color: paint } = LEVELS[level];
     const ms = String(wallMs - second * 1_000).padStart(3, "0");
-    let line = `[${shown},${ms}: ${color ? paint + label + RESET : label}/${name}] ${printable(message)}`;
+    const run = runOf(fields);
+    let line = `[${shown},${ms}: ${color ? paint + label + RESET : label}/${name}] ${run}${printable(message)}`;
     let after = "";
     for (const key of Object.keys(fields)) {
       const value = shownValue(key, fields[key]);
-      if (value === undefined) continue;
+      if (value === undefined || (run !== "" && (key === "task" || key === "id"))) continue;
+      if (key === "traceback" && typeof value === "string") {
+        after += indented(value.split("\n"));
+        continue;
+      }
       const text = textOf(value);
       line += ` ${printable(key, 80)}=${typeof value !== "string" && !(value instanceof Error) ? text : quoted(text)}`;
       if (stacks) after += stackOf(value);
@@ -181,17 +188,27 @@ function quoted(text: string): string {
   return BARE.test(text) ? text : `"${text.replaceAll('"', '\\"')}"`;
 }
 
-/** The frames on lines of their own: indented, so that none of them can look like an entry. */
+/** `demo.foo[id]: ` in front of what a task logs, as Celery's task logger has it. */
+function runOf({ task, id }: LogFields): string {
+  return typeof task === "string" && typeof id === "string" ? `${printable(task)}[${printable(id)}]: ` : "";
+}
+
 function stackOf(value: unknown): string {
-  return frames(value)
-    .map((frame) => `\n    ${frame}`)
+  return indented(frames(value));
+}
+
+/** On lines of their own, indented, so that none of them can look like an entry. */
+function indented(lines: readonly string[]): string {
+  return lines
+    .slice(0, MAX_STACK_LINES)
+    .map((each) => `\n    ${printable(each.trimEnd(), 400)}`)
     .join("");
 }
 
 function frames(value: unknown): string[] {
   if (!(value instanceof Error) || typeof value.stack !== "string") return [];
   const lines = value.stack.split("\n").filter((line) => /^\s+at /.test(line));
-  return lines.slice(0, 30).map((line) => printable(line.trim(), 400));
+  return lines.slice(0, MAX_STACK_LINES).map((line) => printable(line.trim(), 400));
 }
 
 function localSecond(wallMs: number): string {

@@ -25,11 +25,22 @@ describe("the log as text", () => {
     ]);
   });
 
+  test("puts a task's traceback on indented lines below its entry, with nothing in it that acts", () => {
+    const { log, lines } = capture();
+
+    log.error("Task a[x] raised unexpected", { traceback: "RangeError: far\n    at a (tasks.ts:1:1)\u001b[2J" });
+
+    assert.equal(
+      lines[0]?.replace(/^\[[^\]]*\] /, ""),
+      "Task a[x] raised unexpected\n    RangeError: far\n        at a (tasks.ts:1:1)\\u{1b}[2J",
+    );
+  });
+
   test("names the process and adds a child's fields to each entry, the entry's own winning", () => {
     const { log, lines } = capture({ process: "ForkPoolWorker-2" });
     const child = log.child({ task: "a", n: 1 }).child({ id: "x" });
     child.error("failed", { n: 2 });
-    assert.deepEqual(lines, ["[2026-11-22 18:54:00,123: ERROR/ForkPoolWorker-2] failed task=a n=2 id=x"]);
+    assert.deepEqual(lines, ["[2026-11-22 18:54:00,123: ERROR/ForkPoolWorker-2] a[x]: failed n=2"]);
   });
 
   test("is one line whatever is in it", () => {
