@@ -15,8 +15,9 @@ export interface ResultBackend {
   /** The document as it stands; undefined when none is stored (Celery: PENDING). */
   get(taskId: string): Promise<ResultDocument | undefined>;
   /**
-   * Call `onChange` with the document now standing and with each later one, until `stop` is called. No change is missed
-   * between the two. Costs nothing while nothing changes: backends are subscribed to, not polled.
+   * Call `onChange` with the document now standing, before the promise resolves, and with each later one, until `stop` is
+   * called or the backend is closed. No change is missed between the two; of changes that another process makes in quick
+   * succession only the last may be told. Forgetting and expiring are not told. Backends are subscribed to, not polled.
    */
   watch(taskId: string, onChange: (document: ResultDocument) => void): Promise<{ stop(): void }>;
   /** Remove the document. Removing none is no error. */
