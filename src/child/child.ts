@@ -6,12 +6,13 @@ import type { Duplex } from "node:stream";
 import type { TaskRegistry } from "../app/registry.ts";
 import { runTask } from "../app/run-task.ts";
 import type { Clock } from "../kit/clock.ts";
-import { LovageError, messageOf, toError } from "../kit/errors.ts";
+import { LovageError, messageOf } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
 import type { Ask } from "../pool/asks.ts";
 import { TaskAbortedError } from "../pool/errors.ts";
 import type { Job, Outcome } from "../pool/pool.ts";
 import { Channel, TO_CHILD, type ToChild, type ToChildFrames, type ToParentFrames } from "../pool/prefork/ipc.ts";
+import { failedOutcome } from "../pool/prefork/outcome-data.ts";
 import { AskClient } from "./ask-client.ts";
 
 /** What a pool process needs of the user's app. */
@@ -116,20 +117,7 @@ export class Child {
     try {
       this.#channel.send({ kind: "done", run, outcome });
     } catch (error) {
-      const { name, message } = toError(error);
-      this.#channel.send({
-        kind: "done",
-        run,
-        outcome: {
-          kind: "failed",
-          error: {
-            exception: { exc_type: name, exc_message: [message], exc_module: null },
-            text: `${name}: ${message}`,
-            traceback: null,
-          },
-          expected: false,
-        },
-      });
+      this.#channel.send({ kind: "done", run, outcome: failedOutcome(error) });
     }
     this.#channel.flush();
   }

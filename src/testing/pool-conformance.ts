@@ -262,9 +262,10 @@ export function poolConformance(name: string, open: (options: PoolTestOptions) =
     });
 
     test("an abort reaches the handler's signal; what then throws is aborted, what then returns has succeeded", async (t) => {
-      const pool = await started(t);
-      const [obedient, tidy] = [pool.submit(poolJob("pool.obedient")), pool.submit(poolJob("pool.tidy"))];
-      await Promise.all([obedient.accepted, tidy.accepted]);
+      const gates = new Gates();
+      const pool = await started(t, gates.ask);
+      const [obedient, tidy] = [pool.submit(poolJob("pool.obedient")), pool.submit(poolJob("pool.tidy", ["tidy"]))];
+      await Promise.all([obedient.accepted, gates.reached("tidy")]);
 
       for (const run of [obedient, tidy]) {
         run.abort("revoked", LONG_MS);

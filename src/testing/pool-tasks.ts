@@ -58,13 +58,12 @@ export function addPoolTasks(app: Lovage): void {
   });
   /** Is told to end, and does not. */
   app.task("pool.stubborn", () => new Promise(() => undefined));
-  /** Finishes its work when it is aborted, and returns. */
-  app.task("pool.tidy", async () => {
+  /** Says by an ask that it has begun; finishes its work when it is aborted, and returns. */
+  app.task("pool.tidy", async (name: string) => {
     const { signal } = currentTask();
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      signal.addEventListener("abort", () => resolve(), { once: true });
-    });
+    const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+    void app.ask("result.get", { taskId: name }).catch(() => undefined);
+    await aborted;
     return messageOf(signal.reason);
   });
   /** Ends when the worker answers. */

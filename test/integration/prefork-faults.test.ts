@@ -61,6 +61,7 @@ describe("a task that takes its process with it", { timeout: 120_000 }, () => {
       [],
       /nobody caught: Maximum call stack size exceeded/,
     ],
+    ["catches what it threw, and is killed later", "fault.caught-by-itself", [], /\) was killed by SIGKILL$/],
     ["closes the channel", "channel.close", [], /closed its channel|exited with|was killed by/],
     [
       "writes garbage to the channel",

@@ -18,6 +18,7 @@ import { AskDesk } from "./ask-desk.ts";
 import type { Environment } from "./child-env.ts";
 import { ChildRun } from "./child-run.ts";
 import { CHANNEL_FD, Channel, TO_PARENT, type ToChildFrames, type ToParent, type ToParentFrames } from "./ipc.ts";
+import { failedOutcome } from "./outcome-data.ts";
 
 /** How a child logs; it writes to the same standard error as its parent. */
 export interface ChildLog {
@@ -86,9 +87,13 @@ export class ChildHandle {
   #verdict: Outcome | undefined;
   /** How the process ended, once it has. */
   #ending: string | undefined;
+  /** It ended by itself, not by a signal. */
+  #exited = false;
   #endedFromOutside = false;
-  /** What went wrong with the channel, or the child's own last words. */
+  /** What went wrong with it, before it ended. */
   #fault: string | undefined;
+  /** What it said that nobody caught. They are the last only if it then exits: the app may catch what we do not. */
+  #lastWords: { readonly message: string; readonly stack: string } | undefined;
   #bootError: ChildBootError | undefined;
   #distrusted = false;
   #killed = false;
@@ -168,7 +173,7 @@ export class ChildHandle {
       this.#channel.send({ kind: "run", run: run.number, job });
     } catch (error) {
       // It cannot be carried; the child is none the wiser. The caller gets its run before it hears of the free slot.
-      process.nextTick(() => this.#endRun(failed(error)));
+      process.nextTick(() => this.#endRun(failedOutcome(error)));
       return run;
     }
     this.#accept.within(this.#settings.acceptTimeoutMs);
@@ -239,10 +244,7 @@ export class ChildHandle {
         if (this.#ending === undefined) this.#desk.take(frame, frame.run === this.#run?.number ? this.#run : undefined);
         return;
       case "fatal":
-        this.#fault = `ended by what nobody caught: ${oneLine(frame.message)}`;
-        if (this.#state === "booting") {
-          this.#bootError = new ChildBootError(this.#settings.appPath, oneLine(frame.message), frame);
-        }
+        this.#lastWords = frame;
         return;
     }
   }
@@ -283,6 +285,7 @@ export class ChildHandle {
     const run = this.#run;
     if (run === undefined) return;
     this.#run = undefined;
+    this.#lastWords = undefined;
     this.#abortReason = undefined;
     this.#accept.clear();
     this.#hardLimit.clear();
@@ -315,6 +318,7 @@ export class ChildHandle {
 
   #onExit(code: number | null, signal: NodeJS.Signals | null): void {
     this.#ending = signal === null ? `exited with status ${code}` : `was killed by ${signal}`;
+    this.#exited = signal === null;
     this.#endedFromOutside = signal !== null && OUTSIDE_SIGNALS.has(signal);
     if (this.#channel.ended) {
       this.#bury();
@@ -346,12 +350,17 @@ export class ChildHandle {
   #bury(): void {
     if (this.#state === "gone") return;
     const booting = this.#state === "booting";
+    if (this.#exited && this.#lastWords !== undefined) {
+      const message = oneLine(this.#lastWords.message);
+      this.#fault ??= `ended by what nobody caught: ${message}`;
+      this.#bootError ??= new ChildBootError(this.#settings.appPath, message, this.#lastWords);
+    }
     this.#state = "gone";
     this.#phase.clear();
     this.#channel.close();
     const run = this.#run;
-    if (run !== undefined)
-      this.#endRun(this.#verdict ?? { kind: "crashed", reason: this.ending, started: run.started });
+    const lost: Outcome = { kind: "crashed", reason: this.ending, started: run?.started === true };
+    this.#endRun(this.#verdict ?? lost);
     this.#events.onGone(this, booting ? this.#bootFailure() : undefined);
   }
 
@@ -380,18 +389,4 @@ export class ChildHandle {
 
 function oneLine(text: string): string {
   return text.replace(/\s+/g, " ").trim().slice(0, 500);
-}
-
-function failed(error: unknown): Outcome {
-  const message = messageOf(error);
-  const name = error instanceof Error ? error.name : "Error";
-  return {
-    kind: "failed",
-    error: {
-      exception: { exc_type: name, exc_message: [message], exc_module: null },
-      text: `${name}: ${message}`,
-      traceback: null,
-    },
-    expected: false,
-  };
 }

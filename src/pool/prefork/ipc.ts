@@ -12,7 +12,7 @@
 import type { Duplex } from "node:stream";
 import { ContractError, messageOf } from "../../kit/errors.ts";
 import type { Job, Outcome } from "../pool.ts";
-import { isOutcome } from "./outcome-check.ts";
+import { isOutcome } from "./outcome-data.ts";
 import { isRemoteError, type RemoteError } from "./remote-error.ts";
 
 /** The pipe's file descriptor in the child. */

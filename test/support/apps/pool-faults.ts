@@ -113,3 +113,13 @@ app.task("look.grandchild", () => {
   setImmediate(() => process.exit(1));
   return pid;
 });
+/** Catches by itself what nobody else does, and goes on; later somebody kills it. */
+app.task("fault.caught-by-itself", async () => {
+  process.on("uncaughtException", () => undefined);
+  setImmediate(() => {
+    throw new Error("caught after all");
+  });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  process.kill(process.pid, "SIGKILL");
+  return never();
+});

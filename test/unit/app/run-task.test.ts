@@ -227,7 +227,7 @@ test("the context is the run's own, in everything that the handler awaits", asyn
 test("the task's logger names the task and its id", async () => {
   const { outcome, lines } = start(() => currentTask().log.info("half-way", { done: 5 }));
   await outcome;
-  assert.match(lines.join("\n"), /INFO\/MainProcess\] half-way task=shop\.task id=id-1 done=5/);
+  assert.match(lines.join("\n"), /INFO\/MainProcess\] shop\.task\[id-1\]: half-way done=5/);
 });
 
 test("an aborted handler that throws, whatever it throws, is aborted; one that still returns has succeeded", async () => {

@@ -1,8 +1,10 @@
-/** Whether what a child calls an outcome is one. A child may say only what a handler can do: it cannot crash or time out by word. */
+/** Outcomes as they cross the channel: whether what a child calls one is one, and the one of what cannot cross it. */
+import { messageOf } from "../../kit/errors.ts";
 import type { Outcome } from "../pool.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 
+/** A child may say only what a handler can do: it cannot crash or time out by word. */
 const CHECKS: { readonly [Kind in Outcome["kind"]]: ((outcome: Fields) => boolean) | null } = {
   succeeded: ({ result }) => typeof result === "string",
   failed: ({ error, expected }) => isFailure(error) && typeof expected === "boolean",
@@ -18,6 +20,21 @@ const CHECKS: { readonly [Kind in Outcome["kind"]]: ((outcome: Fields) => boolea
 export function isOutcome(value: unknown): value is Outcome {
   if (!isRecord(value) || typeof value.kind !== "string" || !Object.hasOwn(CHECKS, value.kind)) return false;
   return CHECKS[value.kind as Outcome["kind"]]?.(value) ?? false;
+}
+
+/** The job, or its result, cannot be carried. */
+export function failedOutcome(error: unknown): Outcome {
+  const message = messageOf(error);
+  const name = error instanceof Error ? error.name : "Error";
+  return {
+    kind: "failed",
+    error: {
+      exception: { exc_type: name, exc_message: [message], exc_module: null },
+      text: `${name}: ${message}`,
+      traceback: null,
+    },
+    expected: false,
+  };
 }
 
 function isFailure(value: unknown): boolean {
