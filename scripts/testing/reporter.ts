@@ -23,7 +23,7 @@ function findingOf(event: TestEvent): Finding | undefined {
     const error = details.error as Error & { failureType?: string; cause?: unknown };
     if (error.failureType === "subtestsFailed") return undefined; // the subtests say it themselves
     const cause = error.cause instanceof Error ? error.cause.message : error.message;
-    return { kind: "failed", name, file, why: cause.split("\n", 1)[0] ?? "" };
+    return { kind: "failed", name, file, why: cause.split("\n", 1)[0]?.slice(0, 300) ?? "" };
   }
   if (event.type === "test:pass" && event.data.skip !== undefined) {
     const { name, file = "", skip } = event.data;

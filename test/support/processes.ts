@@ -174,7 +174,7 @@ export class Program {
   }
 
   #failure(what: string): Error {
-    return new Error(`${this.#name} ${what}; it wrote:\n${this.text}`);
+    return new Error(`it ${what}: ${this.#name}\nIt wrote:\n${this.text}`);
   }
 }
 
