@@ -72,7 +72,7 @@ const CASES: readonly Case[] = [
     args: ["call", "x"],
     env: { LOVAGE_BROKER_URL: DEAD },
     status: 1,
-    says: /amqp:\/\/user:\*\*@127\.0\.0\.1:9.*refused/i,
+    says: /amqp:\/\/user:\*\*@127\.0\.0\.1:9.*nothing listens/,
   },
   {
     name: "a countdown in milliseconds",

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
 import type { AsyncResult } from "lovage";
 import { interop } from "../support/interop.ts";
 import { needRabbitmq } from "../support/servers.ts";
@@ -58,7 +59,7 @@ for (const [name, broker, skip] of [
       assert.deepEqual([JSON.parse(cli.stdout).answer, cli.status], ["running", 1]);
 
       await client.result(id).get({ timeout: 60 });
-      while ((await client.schedule.get(id))?.state === "running");
+      while ((await client.schedule.get(id))?.state === "running") await wait(20);
       assert.equal(world.ledger.count("screamed", "long"), 1);
       assert.equal(await client.schedule.cancel(id), "finished");
       assert.equal((await world.cli("schedule", "cancel", id)).stdout, "finished (succeeded)");
@@ -75,7 +76,7 @@ for (const [name, broker, skip] of [
       assert.equal(await client.schedule.cancel(id, { running: "abort" }), "running");
 
       await assert.rejects(client.result(id).get({ timeout: 60 }), { code: "ERR_TASK_REVOKED", how: "terminated" });
-      while ((await client.schedule.get(id))?.state === "running");
+      while ((await client.schedule.get(id))?.state === "running") await wait(20);
       assert.equal((await client.schedule.get(id))?.state, "stopped");
       assert.equal(world.ledger.count("screamed", "endless"), 0);
     });
