@@ -43,6 +43,9 @@ export type Outcome =
   /** Ended on request (revoke with terminate, abort, cold shutdown). */
   | { readonly kind: "aborted"; readonly reason: string };
 
+/** The reason of `aborted` when `stop` ran out of patience: nobody asked for the end of this one run. */
+export const POOL_STOPPED = "the pool was stopped";
+
 export interface TaskFailure {
   readonly exception: ExceptionDocument;
   /** One line for logs. */
@@ -83,6 +86,9 @@ export interface Pool {
   onFree(listener: () => void): () => void;
   /** Resolves when the pool cannot go on (three children in a row that could not load the app). */
   readonly broken: Promise<Error>;
-  /** Warm: wait for what runs, up to `timeoutMs`, then end it. No process of the pool is left afterwards. Twice is once. */
+  /**
+   * Warm: wait for what runs, up to `timeoutMs`, then end it (`aborted`, POOL_STOPPED). No process of the pool is left
+   * afterwards. Twice is once, unless the second has less patience.
+   */
   stop(timeoutMs: number): Promise<void>;
 }

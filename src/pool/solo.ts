@@ -12,7 +12,7 @@ import { type Logger, silentLogger } from "../kit/log.ts";
 import { Alarm } from "./alarm.ts";
 import { PoolBusyError, TaskAbortedError } from "./errors.ts";
 import { Listeners } from "./listeners.ts";
-import type { Job, Outcome, Pool, Run } from "./pool.ts";
+import { type Job, type Outcome, POOL_STOPPED, type Pool, type Run } from "./pool.ts";
 
 export interface SoloOptions {
   /** Jobs side by side. */
@@ -90,7 +90,7 @@ export class SoloPool implements Pool {
   }
 
   #endAll(): void {
-    for (const run of this.#runs) run.giveUp("the worker stopped");
+    for (const run of this.#runs) run.giveUp(POOL_STOPPED);
   }
 
   #finishStop(): void {

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describe, type TestContext, test } from "node:test";
 import { InvalidInputError, LostError, UnavailableError } from "../kit/errors.ts";
-import type { AskHandler, Job, Outcome, Pool } from "../pool/pool.ts";
+import { type AskHandler, type Job, type Outcome, POOL_STOPPED, type Pool } from "../pool/pool.ts";
 import type { TaskMessage } from "../protocol/message.ts";
 
 export interface PoolTestOptions {
@@ -335,7 +335,7 @@ export function poolConformance(name: string, open: (options: PoolTestOptions) =
       const run = pool.submit(poolJob("pool.stubborn"));
       await run.accepted;
       await pool.stop(30);
-      assert.equal((await run.outcome).kind, "aborted");
+      assert.deepEqual(await run.outcome, { kind: "aborted", reason: POOL_STOPPED });
     });
 
     test("a second stop with less patience is the one that counts, and all of them resolve", async () => {

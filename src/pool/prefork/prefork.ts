@@ -13,7 +13,7 @@ import { type Logger, silentLogger } from "../../kit/log.ts";
 import { Alarm } from "../alarm.ts";
 import { ChildBootError, PoolBusyError } from "../errors.ts";
 import { Listeners } from "../listeners.ts";
-import type { AskHandler, Job, Pool, Run } from "../pool.ts";
+import { type AskHandler, type Job, POOL_STOPPED, type Pool, type Run } from "../pool.ts";
 import { childEnv, childExecArgv, type Environment } from "./child-env.ts";
 import { type BootFailure, ChildHandle, type ChildLog, type ChildSettings } from "./child-handle.ts";
 
@@ -163,7 +163,7 @@ export class PreforkPool implements Pool {
   };
 
   #endAll(): void {
-    for (const { child } of this.#slots) child?.kill({ kind: "aborted", reason: "the worker stopped" });
+    for (const { child } of this.#slots) child?.kill({ kind: "aborted", reason: POOL_STOPPED });
   }
 
   #finishStop(): void {
