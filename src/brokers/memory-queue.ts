@@ -5,6 +5,7 @@
  * A message is only ever taken from the front, so what comes back is older than all that is fresh: each priority keeps
  * the returned ones, sorted, before a plain FIFO. Push and shift are O(1); giving back costs a binary search.
  */
+import { Fifo } from "../kit/fifo.ts";
 import type { WireMessage } from "../protocol/message.ts";
 
 /** A message in a queue. */
@@ -68,7 +69,7 @@ export class MemoryQueue {
       if (level.priority === priority) return level;
       if (level.priority < priority) break;
     }
-    const level: Level = { priority, returned: new Line(), fresh: new Line() };
+    const level: Level = { priority, returned: new Returned(), fresh: new Fifo() };
     levels.splice(at, 0, level);
     return level;
   }
@@ -76,46 +77,27 @@ export class MemoryQueue {
 
 interface Level {
   readonly priority: number;
-  readonly returned: Line;
-  readonly fresh: Line;
+  /** Given back; by place. */
+  readonly returned: Returned;
+  readonly fresh: Fifo<Waiting>;
 }
 
-/** Dead slots at the front of the array that are worth a copy. */
-const SLACK = 1_024;
-
-/** An array whose front is taken by moving an index. */
-class Line {
-  #slots: (Waiting | undefined)[] = [];
-  #head = 0;
-
-  push(waiting: Waiting): void {
-    this.#slots.push(waiting);
-  }
+/** By place, the oldest last, where it is taken. A whole connection gives back the youngest first: a push each. */
+class Returned {
+  readonly #sorted: Waiting[] = [];
 
   shift(): Waiting | undefined {
-    if (this.#head === this.#slots.length) return undefined;
-    const first = this.#slots[this.#head];
-    this.#slots[this.#head] = undefined;
-    this.#head += 1;
-    if (this.#head === this.#slots.length) {
-      this.#slots.length = 0;
-      this.#head = 0;
-    } else if (this.#head > SLACK && this.#head * 2 > this.#slots.length) {
-      this.#slots = this.#slots.slice(this.#head);
-      this.#head = 0;
-    }
-    return first;
+    return this.#sorted.pop();
   }
 
-  /** Where its place is. A whole connection gives back in order, which is a push each. */
   insert(waiting: Waiting): void {
-    let low = this.#head;
-    let high = this.#slots.length;
+    let low = 0;
+    let high = this.#sorted.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if ((this.#slots[middle] as Waiting).place < waiting.place) low = middle + 1;
+      if ((this.#sorted[middle] as Waiting).place > waiting.place) low = middle + 1;
       else high = middle;
     }
-    this.#slots.splice(low, 0, waiting);
+    this.#sorted.splice(low, 0, waiting);
   }
 }

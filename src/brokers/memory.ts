@@ -283,7 +283,7 @@ class MemoryConnection implements BrokerConnection {
     this.#ended = why;
     for (const consumer of this.#consumers) this.drop(consumer);
     const touched = new Set<QueueState>();
-    for (const delivery of this.#held) {
+    for (const delivery of [...this.#held].reverse()) {
       delivery.giveBack();
       delivery.state.held -= 1;
       touched.add(delivery.state);

@@ -6,7 +6,7 @@ import { brokerConformance } from "../../src/testing/broker-conformance.ts";
 
 brokerConformance("memory", async () => {
   const broker = await openMemoryBroker(`memory://${randomUUID()}`);
-  return { broker, sever: () => broker.sever(), close: () => broker.close() };
+  return { broker, keepsPlace: true, sever: () => broker.sever(), close: () => broker.close() };
 });
 
 const OPTIONS = { name: "test", timeoutMs: 1_000 };

@@ -75,3 +75,13 @@ test("a hundred thousand messages go in and out in order", () => {
   while (queue.size > 0) assert.equal(textOf(queue.shift()), String(out++));
   assert.equal(out, 100_000);
 });
+
+test("giving a hundred thousand back, youngest first, costs a push each", () => {
+  const queue = new MemoryQueue();
+  for (let i = 0; i < 100_000; i += 1) queue.push(wire(String(i), 0), "", "q");
+  const held = Array.from({ length: 100_000 }, () => queue.shift() as Waiting);
+
+  for (const waiting of held.reverse()) queue.putBack(waiting);
+
+  for (let i = 0; i < 100_000; i += 1) assert.equal(queue.shift()?.place, i);
+});
