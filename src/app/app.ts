@@ -181,9 +181,10 @@ export class Lovage {
     await this.close();
   }
 
-  /** The same settings with some changed, as the command line does; before anything is opened. */
+  /** The same settings with some changed, as the command line does; before anything is opened. Undefined changes nothing. */
   reconfigure(changes: SettingsInput): void {
-    this.#config = readConfig({ ...this.#settings, ...changes }, this.#env);
+    const given = Object.entries(changes).filter(([, value]) => value !== undefined);
+    this.#config = readConfig({ ...this.#settings, ...Object.fromEntries(given) }, this.#env);
   }
 
   #address(signature: Signature, options: ApplyOptions): Addressed {

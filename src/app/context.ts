@@ -71,7 +71,11 @@ export interface TaskContext {
   updateState(state: string, meta?: unknown): Promise<void>;
 }
 
-const storage = new AsyncLocalStorage<TaskContext>();
+/** One for the process, also when two copies of the package are loaded: a global command and the project's own library. */
+const SLOT: unique symbol = Symbol.for("lovage.currentTask");
+const shared = globalThis as { [SLOT]?: AsyncLocalStorage<TaskContext> };
+shared[SLOT] ??= new AsyncLocalStorage<TaskContext>();
+const storage = shared[SLOT];
 
 export class NoCurrentTaskError extends ContractError {
   readonly code = "ERR_NO_CURRENT_TASK";

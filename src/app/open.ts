@@ -21,7 +21,7 @@ export async function openBroker(config: Config, log: Logger): Promise<Broker> {
     case "amqp":
     case "amqps": {
       const { openRabbitmqBroker } = await import("../brokers/rabbitmq/broker.ts");
-      return openRabbitmqBroker(url, { log, heartbeatSeconds: Math.round(config.brokerHeartbeatMs / 1_000) });
+      return openRabbitmqBroker(url, { log, heartbeat: Math.round(config.brokerHeartbeatMs / 1_000) });
     }
     case "sqlite": {
       const { openSqliteBroker } = await import("../brokers/sqlite.ts");

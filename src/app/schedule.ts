@@ -2,6 +2,7 @@
 import { countdownMs, type Duration, parseDurationMs, parseOffsetMs } from "../kit/duration.ts";
 import { ContractError, InvalidInputError, LostError } from "../kit/errors.ts";
 import { type Moment, parseMomentMs } from "../kit/moment.ts";
+import type { TaskMessage } from "../protocol/message.ts";
 import type {
   Callback,
   CallbackState,
@@ -13,7 +14,6 @@ import type {
   ParkedMessage,
   PutAnswer,
 } from "../schedule/callback.ts";
-import type { TaskMessage } from "../protocol/message.ts";
 import type { ListQuery, Target } from "../schedule/store.ts";
 import { AsyncResult, type ResultSource } from "./async-result.ts";
 import { type Addressed, type ApplyOptions, expiresMsOf } from "./send.ts";

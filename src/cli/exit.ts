@@ -2,6 +2,7 @@
 import { AppLoadError, AppNotFoundError } from "../app/find-app.ts";
 import { InvalidConfigError, InvalidInputError, messageOf } from "../kit/errors.ts";
 import { redactText } from "../kit/redact.ts";
+import { ChildBootError } from "../pool/errors.ts";
 
 export const EXIT_FAILED = 1;
 export const EXIT_USAGE = 2;
@@ -10,12 +11,18 @@ export const EXIT_USAGE = 2;
 export function report(error: unknown, argv: readonly string[]): number {
   process.stderr.write(`lovage: ${redactText(oneLine(messageOf(error)))}\n`);
   // The user's own file threw: its stack is what they need.
-  if (error instanceof AppLoadError && error.cause instanceof Error) {
-    process.stderr.write(`${redactText(error.cause.stack ?? error.cause.message)}\n`);
-  } else if (wantsDebug(argv) && error instanceof Error) {
-    process.stderr.write(`${redactText(error.stack ?? "")}\n`);
-  }
+  const stack = usersStack(error);
+  if (stack !== undefined) process.stderr.write(`${redactText(stack)}\n`);
+  else if (wantsDebug(argv) && error instanceof Error) process.stderr.write(`${redactText(error.stack ?? "")}\n`);
   return isUsage(error) ? EXIT_USAGE : EXIT_FAILED;
+}
+
+function usersStack(error: unknown): string | undefined {
+  for (let each = error, depth = 0; each instanceof Error && depth < 5; each = each.cause, depth += 1) {
+    if (each instanceof ChildBootError) return each.childStack;
+    if (each instanceof AppLoadError && each.cause instanceof Error) return each.cause.stack;
+  }
+  return undefined;
 }
 
 function isUsage(error: unknown): boolean {

@@ -7,7 +7,7 @@ import type { Clock } from "../kit/clock.ts";
 import { messageOf } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
 import type { Ask } from "../pool/asks.ts";
-import type { Outcome, Pool, Run } from "../pool/pool.ts";
+import { type Outcome, POOL_STOPPED, type Pool, type Run } from "../pool/pool.ts";
 import { encodeTask } from "../protocol/encode.ts";
 import type { TaskMessage } from "../protocol/message.ts";
 import type { Callback, Claim, ParkedMessage, RunEnd } from "../schedule/callback.ts";
@@ -184,6 +184,11 @@ export class Firing {
 
 /** Why a cold stop ends a run; told apart from a request to abort it. */
 export const COLD_STOP = "cold stop";
+
+/** The worker ended the run for its own sake: nobody asked that this one not be done. */
+export function isWorkersOwn(reason: string): boolean {
+  return reason === COLD_STOP || reason === POOL_STOPPED;
+}
 
 function runName(id: string, token: number): string {
   return `${id}/${token}`;

@@ -12,6 +12,7 @@ import type { Logger } from "../kit/log.ts";
 import type { Job, Outcome, Pool, Run } from "../pool/pool.ts";
 import type { TaskMessage } from "../protocol/message.ts";
 import type { NewCallback } from "../schedule/callback.ts";
+import { isWorkersOwn } from "./fire.ts";
 import type { Recorder } from "./record.ts";
 import { shown } from "./record.ts";
 import type { Revoked } from "./revoked.ts";
@@ -47,8 +48,7 @@ export class Request implements Waiting {
   readonly #context: RequestContext;
   #acknowledged = false;
   #run: Run | undefined;
-  /** Why it was ended by us, if it was. */
-  #ending: "terminated" | "cold stop" | undefined;
+  #ending = false;
 
   constructor(message: TaskMessage, delivery: Delivery, strategy: Strategy, context: RequestContext) {
     this.message = message;
@@ -93,9 +93,9 @@ export class Request implements Waiting {
   }
 
   /** End the run that is in progress. */
-  end(why: "terminated" | "cold stop", graceMs: number): void {
-    this.#ending ??= why;
-    this.#run?.abort(why, graceMs);
+  end(reason: string, graceMs: number): void {
+    this.#ending = true;
+    this.#run?.abort(reason, graceMs);
   }
 
   async #discarded(revoked: Revoked, clock: Clock): Promise<"revoked" | "expired" | undefined> {
@@ -132,7 +132,7 @@ export class Request implements Waiting {
     const { recorder, log } = this.#context;
     switch (outcome.kind) {
       case "crashed":
-        if (!outcome.started && !this.#acknowledged && this.#ending === undefined) return this.#context.again(this);
+        if (!outcome.started && !this.#acknowledged && !this.#ending) return this.#context.again(this);
         if (this.#givesBackWhenLost()) {
           log.error(
             `Task ${shown(this.message)} lost its process (${outcome.reason}); its message goes back to the queue`,
@@ -142,7 +142,7 @@ export class Request implements Waiting {
         break;
       case "aborted":
         // A late acknowledgement says that the work was not done: the message is for another worker.
-        if (this.#ending === "cold stop") {
+        if (isWorkersOwn(outcome.reason)) {
           if (!this.#acknowledged) return this.giveBack();
           await recorder.lost(this.message, this.#strategy.task, "the worker was stopped cold while the task ran");
           return this.#context.finished(this);
