@@ -48,6 +48,10 @@ export class Watchers {
     if (others?.size === 0) this.#byTask.delete(watch.taskId);
   }
 
+  clear(): void {
+    this.#byTask.clear();
+  }
+
   /** @param document made at most once, and only if somebody waits */
   tell(taskId: string, change: number, document: () => ResultDocument): void {
     const watches = this.#byTask.get(taskId);
