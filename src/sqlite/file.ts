@@ -48,6 +48,8 @@ export interface SqliteFile {
   /** Absolute, without symbolic links. */
   readonly path: string;
   readonly durability: Durability;
+  /** Its thread has failed: nothing can be asked of this opening any more. Open the file again. */
+  readonly isLost: boolean;
   /** @throws {InvalidInputError} these tables were not among those it was opened with */
   use<Ops extends SqliteOps>(tables: SqliteTables<Ops>): SqliteCaller<Ops>;
   /** Called when another process committed something, within 50 ms; a hint. Answers how to stop. */
@@ -91,6 +93,10 @@ class Handle implements SqliteFile {
 
   get durability(): Durability {
     return this.#thread.durability;
+  }
+
+  get isLost(): boolean {
+    return this.#closing === undefined && this.#thread.ended;
   }
 
   use<Ops extends SqliteOps>(tables: SqliteTables<Ops>): SqliteCaller<Ops> {

@@ -171,11 +171,7 @@ function leave(db: Db, { owner, limit }: { readonly owner: string; readonly limi
 }
 
 /** Another's: only while the owner is dead, or its lease is over. */
-function recover(
-  db: Db,
-  { owner, limit }: { readonly owner: number; readonly limit: number },
-  nowMs: number,
-): number {
+function recover(db: Db, { owner, limit }: { readonly owner: number; readonly limit: number }, nowMs: number): number {
   const holds = db
     .sql(`SELECT 1 FROM message_leases WHERE owner = ? AND until > ? AND ${aliveSql("message_leases.owner")}`)
     .get(owner, nowMs);
