@@ -69,7 +69,7 @@ export async function openQuarantine(config: Config, log: Logger): Promise<Quara
     return openSqliteQuarantine(fileOf(url), { log, durability: config.durability });
   }
   const { openMemoryQuarantine } = await import("../quarantine/memory.ts");
-  return openMemoryQuarantine();
+  return openMemoryQuarantine({ log });
 }
 
 function schemeOf(url: string): string {

@@ -14,7 +14,9 @@ export const recorderStep: Step<Recorder, { settings: typeof settingsRef; timer:
     const { app, config, hostname, clock, log } = settings;
     const results = config.backend === undefined ? undefined : await app.backends.results();
     const recorder = new Recorder({ results, config, hostname, clock, log });
-    const sweep = timer.callRepeatedly(SWEEP_SECONDS, async () => void (await results?.sweep(SWEEP_LIMIT)));
+    const sweep = timer.callRepeatedly(SWEEP_SECONDS, async () => {
+      while ((await results?.sweep(SWEEP_LIMIT)) === SWEEP_LIMIT);
+    });
     return { part: recorder, stop: () => sweep.cancel() };
   },
 };
