@@ -63,7 +63,8 @@ export class Connection implements Db {
   readonly #path: string;
   readonly #lockWaitMs: number;
   readonly #statements = new Map<string, StatementSync>();
-  readonly #inode: bigint;
+  readonly #arrays = new Map<string, StatementSync>();
+  readonly #inode: number;
 
   /** @throws {StorePathError} {StoreCorruptError} {StoreSchemaError} {StoreUnavailableError} {StoreFullError} */
   constructor(options: ConnectionOptions) {
@@ -86,7 +87,7 @@ export class Connection implements Db {
         );
       }
       this.#setUp(options);
-      this.#inode = statSync(options.path, { bigint: true }).ino;
+      this.#inode = statSync(options.path).ino;
     } catch (thrown) {
       this.close();
       throw this.errorOf(thrown, "opened");
@@ -102,12 +103,26 @@ export class Connection implements Db {
     return statement;
   }
 
-  get inTransaction(): boolean {
-    return this.#db.isTransaction;
+  rows(text: string): StatementSync {
+    let statement = this.#arrays.get(text);
+    if (statement === undefined) {
+      statement = this.#db.prepare(text);
+      statement.setReturnArrays(true);
+      this.#arrays.set(text, statement);
+    }
+    return statement;
   }
 
   exec(text: string): void {
     this.#db.exec(text);
+  }
+
+  begin(): void {
+    this.sql("BEGIN IMMEDIATE").run();
+  }
+
+  commit(): void {
+    this.sql("COMMIT").run();
   }
 
   /** Run `attempt` again and again while another process holds the lock. */
@@ -122,7 +137,7 @@ export class Connection implements Db {
 
   /** False: what stands under our path is another file, or none; a commit would go where nobody looks. */
   isInPlace(): boolean {
-    return statSync(this.#path, { bigint: true, throwIfNoEntry: false })?.ino === this.#inode;
+    return statSync(this.#path, { throwIfNoEntry: false })?.ino === this.#inode;
   }
 
   setDurability(durability: Durability): void {
@@ -152,10 +167,10 @@ export class Connection implements Db {
 
   /** Run `fn` in a write transaction of its own. */
   transaction(fn: () => void): void {
-    this.unlocked(() => this.exec("BEGIN IMMEDIATE"));
+    this.unlocked(() => this.begin());
     try {
       fn();
-      this.exec("COMMIT");
+      this.commit();
     } catch (thrown) {
       this.rollback();
       throw thrown;
@@ -165,7 +180,7 @@ export class Connection implements Db {
   /** Begin to read one state of the file, whatever is committed meanwhile. */
   beginRead(): void {
     this.unlocked(() => {
-      this.exec("BEGIN");
+      this.sql("BEGIN").run();
       try {
         this.sql("PRAGMA schema_version").get(); // the first read is what may find the file locked
       } catch (thrown) {
@@ -198,6 +213,7 @@ export class Connection implements Db {
 
   close(): void {
     this.#statements.clear();
+    this.#arrays.clear();
     try {
       this.#db.close();
     } catch {

@@ -97,7 +97,7 @@ export class Groups {
       return false;
     }
     try {
-      connection.unlocked(() => connection.exec("COMMIT"));
+      connection.unlocked(() => connection.commit());
       return true;
     } catch (thrown) {
       connection.rollback();
@@ -124,7 +124,7 @@ export class Groups {
   #begin(connection: Connection, writes: boolean): void {
     for (const group of this.#groups) group.reset();
     try {
-      if (writes) connection.unlocked(() => connection.exec("BEGIN IMMEDIATE"));
+      if (writes) connection.unlocked(() => connection.begin());
       else connection.beginRead();
     } catch (thrown) {
       this.#afterError(connection, thrown);

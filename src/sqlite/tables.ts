@@ -15,6 +15,8 @@ import type { StatementSync } from "node:sqlite";
 export interface Db {
   /** The statement of this text, compiled once for each connection. Use one text for one query: values are bound. */
   sql(text: string): StatementSync;
+  /** The same, with rows as arrays of values: half the work for wide rows, in the thread and on the way out of it. */
+  rows(text: string): StatementSync;
 }
 
 /** One operation. Parameters and answer are plain data (structured clone). */

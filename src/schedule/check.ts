@@ -1,0 +1,191 @@
+/** What a schedule store is given, checked before it touches anything: the same refusals, in the same words, in every store. */
+import { InvalidInputError } from "../kit/errors.ts";
+import {
+  type Callback,
+  type CallbackState,
+  type Claim,
+  LIVE_STATES,
+  type NewCallback,
+  type RunEnd,
+} from "./callback.ts";
+import type { ListQuery, Target } from "./store.ts";
+
+/** The last moment that JavaScript's Date knows, and so the last that anybody can be shown. */
+export const LAST_MS = 8_640_000_000_000_000;
+export const MAX_LIST = 1_000;
+/** Long enough for `order:42:reminder` of anybody, short enough for an index. */
+const MAX_NAME = 1_024;
+const MAX_TAGS = 64;
+
+const STATES: ReadonlySet<CallbackState> = new Set<CallbackState>([
+  ...LIVE_STATES,
+  "succeeded",
+  "failed",
+  "dead",
+  "cancelled",
+  "stopped",
+  "expired",
+  "skipped",
+]);
+
+/** @throws {InvalidInputError} names the first that is wrong, and why */
+export function checkNewCallbacks(callbacks: readonly NewCallback[]): void {
+  for (const [i, callback] of callbacks.entries()) checkNewCallback(callback, callbacks.length === 1 ? "" : `[${i}]`);
+}
+
+function checkNewCallback(callback: NewCallback, at: string): void {
+  const { key, onConflict, taskId, dueMs, expiresMs, misfire, graceMs, onLost, queue, tags, message } = callback;
+  if (key !== undefined) checkName(key, `key${at}`);
+  if (taskId !== undefined) checkName(taskId, `taskId${at}`);
+  checkName(queue, `queue${at}`);
+  checkMoment(dueMs, `dueMs${at}`);
+  if (expiresMs !== undefined) checkMoment(expiresMs, `expiresMs${at}`);
+  if (graceMs !== undefined) checkSpan(graceMs, `graceMs${at}`);
+  checkOneOf(onConflict, ["keep", "replace", "reject"], `onConflict${at}`);
+  checkOneOf(misfire, ["fire", "skip"], `misfire${at}`);
+  checkOneOf(onLost, ["rerun", "fail"], `onLost${at}`);
+  if (tags !== undefined) checkTags(tags, `tags${at}`);
+  checkMessage(message, at);
+}
+
+function checkMessage(message: NewCallback["message"], at: string): void {
+  checkName(message.task, `message.task${at}`);
+  checkText(message.body, `message.body${at}`);
+  if (!Number.isSafeInteger(message.retries) || message.retries < 0) {
+    throw new InvalidInputError(
+      `message.retries${at} must be a whole number from 0 on, not ${String(message.retries)}`,
+    );
+  }
+}
+
+/** @throws {InvalidInputError} */
+export function checkTarget(target: Target): void {
+  if ("id" in target) checkText(target.id, "id");
+  else checkName(target.key, "key");
+}
+
+/** @throws {InvalidInputError} */
+export function checkTaskId(taskId: string): void {
+  checkName(taskId, "taskId");
+}
+
+/** @throws {InvalidInputError} */
+export function checkMove(to: { readonly dueMs: number } | { readonly byMs: number }): void {
+  if ("dueMs" in to) checkMoment(to.dueMs, "dueMs");
+  else if (!Number.isSafeInteger(to.byMs) || Math.abs(to.byMs) > LAST_MS) {
+    throw new InvalidInputError(`byMs must be a whole number of milliseconds, not ${String(to.byMs)}`);
+  }
+}
+
+/** @throws {InvalidInputError} */
+export function checkClaiming(ownerId: string, limit: number, leaseMs: number): void {
+  checkName(ownerId, "owner.id");
+  if (!Number.isSafeInteger(limit) || limit < 0) {
+    throw new InvalidInputError(`limit must be a whole number from 0 on, not ${String(limit)}`);
+  }
+  checkLease(leaseMs);
+}
+
+/** @throws {InvalidInputError} */
+export function checkLease(leaseMs: number): void {
+  if (Number.isSafeInteger(leaseMs) && leaseMs > 0 && leaseMs <= LAST_MS / 2) return;
+  throw new InvalidInputError(`leaseMs must be a whole number of milliseconds from 1 on, not ${String(leaseMs)}`);
+}
+
+/** @throws {InvalidInputError} */
+export function checkEnd(end: RunEnd): void {
+  if (end.kind !== "succeeded") checkText(end.reason, "reason");
+  if (end.kind !== "retry") return;
+  checkMoment(end.dueMs, "dueMs");
+  checkMessage(end.message, "");
+}
+
+/** @throws {InvalidInputError} */
+export function checkList(query: ListQuery): void {
+  const { states, task, keyPrefix, tags, queue, dueFromMs, dueBeforeMs, limit } = query;
+  if (!Number.isSafeInteger(limit) || limit < 1 || limit > MAX_LIST) {
+    throw new InvalidInputError(`limit must be 1 … ${MAX_LIST}, not ${String(limit)}`);
+  }
+  for (const state of states ?? []) {
+    if (!STATES.has(state)) {
+      throw new InvalidInputError(`${JSON.stringify(state)} is no state of a callback: use ${[...STATES].join(", ")}`);
+    }
+  }
+  for (const [name, text] of Object.entries({ task, keyPrefix, queue })) if (text !== undefined) checkText(text, name);
+  for (const [name, ms] of Object.entries({ dueFromMs, dueBeforeMs })) if (ms !== undefined) checkMoment(ms, name);
+  if (tags !== undefined) checkTags(tags, "tags");
+}
+
+/** Where a page ends: the due time and the row of its last callback. Opaque to everybody else. */
+export interface Place {
+  readonly dueMs: number;
+  readonly row: number;
+}
+
+export function cursorOf(place: Place): string {
+  return `${place.dueMs}.${place.row}`;
+}
+
+/** @throws {InvalidInputError} it is no cursor of ours */
+export function placeOf(cursor: string | undefined): Place | undefined {
+  if (cursor === undefined) return undefined;
+  const [, due, row] = /^(-?\d{1,16})\.(\d{1,16})$/.exec(cursor) ?? [];
+  if (due === undefined || row === undefined) {
+    throw new InvalidInputError(`cursor ${JSON.stringify(cursor)} is none: give "next" of the page before`);
+  }
+  return { dueMs: Number(due), row: Number(row) };
+}
+
+/** The claims without those that stand in the list twice. */
+export function distinctClaims(claims: readonly Claim[]): Claim[] {
+  const seen = new Set<string>();
+  return claims.filter(({ callback, token }) => {
+    const name = `${callback.id} ${token}`;
+    return !seen.has(name) && seen.add(name);
+  });
+}
+
+/** Tags as they are kept: each once, in the order given. */
+export function distinctTags(tags: readonly string[] | undefined): readonly string[] {
+  return tags === undefined || tags.length === 0 ? NO_TAGS : [...new Set(tags)];
+}
+
+const NO_TAGS: Callback["tags"] = [];
+
+function checkTags(tags: readonly string[], what: string): void {
+  if (!Array.isArray(tags) || tags.length > MAX_TAGS) {
+    throw new InvalidInputError(`${what} must be a list of at most ${MAX_TAGS} texts`);
+  }
+  for (const [i, tag] of tags.entries()) checkName(tag, `${what}[${i}]`);
+}
+
+function checkName(value: string, what: string): void {
+  checkText(value, what);
+  if (value.length > 0 && value.length <= MAX_NAME) return;
+  throw new InvalidInputError(`${what} must have 1 … ${MAX_NAME} characters, not ${value.length}`);
+}
+
+/** Half of a surrogate pair has no UTF-8: two different texts would become one. */
+function checkText(value: string, what: string): void {
+  if (typeof value !== "string") throw new InvalidInputError(`${what} must be a text, not ${typeof value}`);
+  if (!value.isWellFormed()) {
+    throw new InvalidInputError(`${what} has half a surrogate pair in it (a cut emoji, say): send whole characters`);
+  }
+}
+
+function checkMoment(ms: number, what: string): void {
+  if (Number.isSafeInteger(ms) && Math.abs(ms) <= LAST_MS) return;
+  throw new InvalidInputError(
+    `${what} must be a whole number of milliseconds since 1970 (up to the year 275760), not ${String(ms)}`,
+  );
+}
+
+function checkSpan(ms: number, what: string): void {
+  if (Number.isSafeInteger(ms) && ms >= 0) return;
+  throw new InvalidInputError(`${what} must be a whole number of milliseconds from 0 on, not ${String(ms)}`);
+}
+
+function checkOneOf(value: string | undefined, allowed: readonly string[], what: string): void {
+  if (value === undefined || allowed.includes(value)) return;
+  throw new InvalidInputError(`${what} must be one of ${allowed.join(", ")}, not ${JSON.stringify(value)}`);
+}

@@ -1,0 +1,146 @@
+/** How a claimed run ended, and what is given back unstarted. The token decides, never the state alone. Runs in the file's thread. */
+import type { Db } from "../../../sqlite/tables.ts";
+import { type Fate, fateOfCrash, fateOfRetry, stateOfReleased } from "../../rules.ts";
+import type { StoreLimits } from "../../store.ts";
+import { rowOf } from "./claim.ts";
+import { endRow, giveBack, isUnwanted } from "./ends.ts";
+import { setBody } from "./put.ts";
+import {
+  ABORT_REQUESTED,
+  ABORT_TAKEN,
+  FLAG_FAIL_WHEN_LOST,
+  idOf,
+  type RowTuple,
+  RUNNING,
+  SCHEDULED,
+  WAITING,
+} from "./rows.ts";
+
+/** A claim, as the thread needs it. */
+export type ClaimTuple = readonly [n: number, salt: number, token: number];
+
+export type EndTuple =
+  | readonly ["succeeded"]
+  | readonly ["failed" | "stopped" | "crashed", reason: string]
+  | readonly ["retry", due: number, task: string, retries: number, more: string | null, body: string];
+
+export interface SettleParams {
+  readonly ns: number;
+  readonly claim: ClaimTuple;
+  readonly end: EndTuple;
+  readonly limits: StoreLimits;
+}
+
+interface HeldRow {
+  readonly n: number;
+  readonly salt: number;
+  readonly flags: number;
+  readonly crashes: number;
+  readonly losses: number;
+  readonly attempts: number;
+  readonly abort: number;
+  readonly due: number;
+  readonly key: string | null;
+  readonly task_id: string | null;
+  readonly tags: string | null;
+}
+
+/**
+ * The row as it stands now; null: the lease was lost. For a run that simply ended, the moment alone: the caller knows the rest.
+ */
+export function settle(db: Db, { ns, claim, end, limits }: SettleParams, nowMs: number): RowTuple | number | null {
+  const row = held(db, ns, claim);
+  if (row === undefined) return null;
+  const keyed = row.key !== null;
+  switch (end[0]) {
+    case "succeeded":
+      endRow(db, ns, row.n, { from: RUNNING, to: "succeeded", reason: null, keyed }, limits, nowMs);
+      return nowMs;
+    case "failed":
+    case "stopped":
+      endRow(db, ns, row.n, { from: RUNNING, to: end[0], reason: end[1], keyed }, limits, nowMs);
+      return nowMs;
+    case "crashed": {
+      const crashes = row.crashes + 1;
+      db.sql("UPDATE callbacks SET crashes = ? WHERE n = ?").run(crashes, row.n);
+      const onLost = (row.flags & FLAG_FAIL_WHEN_LOST) === 0 ? "rerun" : "fail";
+      const lost = { onLost, crashes, losses: row.losses, unwanted: isUnwanted(db, ns, row, nowMs) } as const;
+      meet(db, ns, row, fateOfCrash(lost, limits, end[1]), limits, nowMs, nowMs);
+      break;
+    }
+    case "retry": {
+      const [, due, task, retries, more, body] = end;
+      const fate = fateOfRetry(isUnwanted(db, ns, row, nowMs));
+      if (fate.state === "waiting") {
+        db.sql("UPDATE callbacks SET task = ?, retries = ?, more = ? WHERE n = ?").run(task, retries, more, row.n);
+        setBody(db, row.n, body);
+      }
+      meet(db, ns, row, fate, limits, nowMs, due);
+    }
+  }
+  return rowOf(db, row.n);
+}
+
+function meet(db: Db, ns: number, row: HeldRow, fate: Fate, limits: StoreLimits, nowMs: number, dueMs: number): void {
+  if (fate.state === "waiting") {
+    giveBack(db, ns, row, { state: WAITING, due: dueMs });
+    return;
+  }
+  endRow(db, ns, row.n, { from: RUNNING, to: fate.state, reason: fate.reason, keyed: row.key !== null }, limits, nowMs);
+}
+
+export function release(
+  db: Db,
+  { ns, claims, limits }: { readonly ns: number; readonly claims: readonly ClaimTuple[]; readonly limits: StoreLimits },
+  nowMs: number,
+): null {
+  for (const claim of claims) {
+    const row = held(db, ns, claim);
+    if (row === undefined) continue;
+    const attempts = row.attempts - 1;
+    db.sql("UPDATE callbacks SET attempts = ? WHERE n = ?").run(attempts, row.n);
+    const state = stateOfReleased(attempts, isUnwanted(db, ns, row, nowMs));
+    if (state === "scheduled" || state === "waiting") {
+      giveBack(db, ns, row, { state: state === "scheduled" ? SCHEDULED : WAITING, due: row.due });
+    } else {
+      endRow(db, ns, row.n, { from: RUNNING, to: state, reason: null, keyed: row.key !== null }, limits, nowMs);
+    }
+  }
+  return null;
+}
+
+/** For each claim: whether its lease could be extended. */
+export function renew(
+  db: Db,
+  { ns, claims, leaseMs }: { readonly ns: number; readonly claims: readonly ClaimTuple[]; readonly leaseMs: number },
+  nowMs: number,
+): boolean[] {
+  const extend = db.sql(
+    `UPDATE callbacks SET lease = ? WHERE n = ? AND salt = ? AND ns = ? AND token = ? AND state = ${RUNNING}`,
+  );
+  return claims.map(([n, salt, token]) => extend.run(nowMs + leaseMs, n, salt, ns, token).changes === 1);
+}
+
+/** Abort requests for what this owner runs, each once. */
+export function takeAborts(
+  db: Db,
+  { ns, owner }: { readonly ns: number; readonly owner: string },
+): { readonly id: string; readonly token: number }[] {
+  const rows = db
+    .sql(
+      `SELECT n, salt, token FROM callbacks INDEXED BY by_lease WHERE ns = ? AND lease IS NOT NULL AND abort = ${ABORT_REQUESTED}
+         AND owner = (SELECT owners.n FROM owners WHERE owners.name = ?)`,
+    )
+    .all(ns, owner) as unknown as { n: number; salt: number; token: number }[];
+  for (const row of rows) db.sql(`UPDATE callbacks SET abort = ${ABORT_TAKEN} WHERE n = ?`).run(row.n);
+  return rows.map(({ n, salt, token }) => ({ id: idOf(n, salt), token }));
+}
+
+function held(db: Db, ns: number, [n, salt, token]: ClaimTuple): HeldRow | undefined {
+  return db
+    .sql(
+      `SELECT n, salt, flags, crashes, losses, attempts, abort, due, key, task_id, tags FROM callbacks
+       WHERE n = ? AND salt = ? AND ns = ? AND token = ? AND state = ${RUNNING}`,
+    )
+    .get(n, salt, ns, token) as HeldRow | undefined;
+}

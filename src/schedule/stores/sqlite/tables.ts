@@ -1,0 +1,80 @@
+/** What the schedule keeps in the embedded file, and what can be done with it. Runs in the file's thread. */
+import { type Db, grow, read, type SqliteTables, write } from "../../../sqlite/tables.ts";
+import { cancel, get, reschedule, revoke, revoked } from "./cancel.ts";
+import { claimDue, recoverLost } from "./claim.ts";
+import { count, countsOf, group } from "./counts.ts";
+import { list } from "./list.ts";
+import { put, removeTags } from "./put.ts";
+import { SCHEDULED, WAITING } from "./rows.ts";
+import { migrations } from "./schema.ts";
+import { release, renew, settle, takeAborts } from "./settle.ts";
+
+interface OfNamespace {
+  readonly ns: number;
+}
+
+/** The number of the namespace, for all that follows. */
+function open(db: Db, name: string): number {
+  db.sql("INSERT OR IGNORE INTO namespaces (name) VALUES (?)").run(name);
+  return db.sql("SELECT n FROM namespaces WHERE name = ?").get(name)?.n as number;
+}
+
+function counts(db: Db, { ns }: OfNamespace): number[] {
+  return countsOf(db, ns);
+}
+
+function nextDue(db: Db, { ns }: OfNamespace): number | null {
+  const first = db.sql("SELECT due FROM callbacks INDEXED BY by_state WHERE ns = ? AND state = ? ORDER BY due LIMIT 1");
+  const scheduled = first.get(ns, SCHEDULED)?.due as number | undefined;
+  const waiting = first.get(ns, WAITING)?.due as number | undefined;
+  if (scheduled === undefined || waiting === undefined) return scheduled ?? waiting ?? null;
+  return Math.min(scheduled, waiting);
+}
+
+interface Old {
+  readonly n: number;
+  readonly state: number;
+  readonly due: number;
+  readonly tags: string | null;
+}
+
+/** Remove what is past retention. */
+function forget(db: Db, { ns, limit }: OfNamespace & { readonly limit: number }, nowMs: number): number {
+  const rows = db
+    .sql(
+      "SELECT n, state, due, tags FROM callbacks INDEXED BY by_forget WHERE ns = ? AND forget <= ? ORDER BY forget, n LIMIT ?",
+    )
+    .all(ns, nowMs, limit) as unknown as Old[];
+  for (const row of rows) {
+    if (row.tags !== null) removeTags(db, ns, row.n, row.due, row.tags);
+    db.sql("DELETE FROM bodies WHERE n = ?").run(row.n);
+    db.sql("DELETE FROM callbacks WHERE n = ?").run(row.n);
+    count(ns, row.state, -1);
+  }
+  const tombs = db.sql("SELECT task_id FROM tombstones WHERE ns = ? AND until <= ? LIMIT ?").all(ns, nowMs, limit);
+  for (const tomb of tombs)
+    db.sql("DELETE FROM tombstones WHERE ns = ? AND task_id = ?").run(ns, tomb.task_id as string);
+  return rows.length + tombs.length;
+}
+
+const ops = {
+  open: write(open),
+  put: grow(put),
+  cancel: write(cancel),
+  reschedule: write(reschedule),
+  get: read(get),
+  list: read(list),
+  counts: read(counts),
+  nextDue: read(nextDue),
+  claimDue: write(claimDue),
+  renew: write(renew),
+  settle: write(settle),
+  release: write(release),
+  recoverLost: write(recoverLost),
+  forget: write(forget),
+  takeAborts: write(takeAborts),
+  revoke: write(revoke),
+  revoked: read(revoked),
+};
+
+export const tables: SqliteTables<typeof ops> = { name: "schedule", url: import.meta.url, migrations, ops, group };
