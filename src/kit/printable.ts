@@ -9,6 +9,7 @@ import { isSecretName, redactText } from "./redact.ts";
 export const MAX_FIELD_CHARS = 2_048;
 /** Of a longer text only the beginning is looked at: redaction and escaping stay cheap. */
 const MAX_READ_CHARS = 65_536;
+const SPACE = /\s/;
 const MAX_DEPTH = 4;
 const MAX_ITEMS = 50;
 const MAX_CAUSES = 5;
@@ -133,7 +134,9 @@ function plainObject(value: object, depth: number): Plain {
 
 /** `text` without the word that the end of the text may have cut: half a URL could not be redacted. */
 function wholeWords(text: string): string {
-  return text.slice(0, text.search(/\S*$/));
+  let end = text.length;
+  while (end > 0 && !SPACE.test(text.charAt(end - 1))) end -= 1;
+  return text.slice(0, end);
 }
 
 function cut(text: string, maxChars: number, length: number): string {
