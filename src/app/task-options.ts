@@ -17,8 +17,7 @@ export type StandardResult<Output> =
       readonly issues: ReadonlyArray<{ readonly message: string; readonly path?: ReadonlyArray<unknown> | undefined }>;
     };
 
-// biome-ignore lint/suspicious/noExplicitAny: a class of errors may take any arguments
-export type ErrorClass = abstract new (...args: any[]) => Error;
+export type ErrorClass = abstract new (...args: never[]) => Error;
 
 /** Durations: a number is seconds, a string carries its unit ("1500ms", "5m", "PT1H"). */
 export interface TaskOptions {

@@ -22,7 +22,16 @@ import { timerStep } from "./steps/timer.ts";
 /** A cold stop is over by then, whatever does not answer. */
 const COLD_STOP_MS = 2_000;
 
-const OWN_STEPS = [hubStep, timerStep, storeStep, recorderStep, poolStep, requestsStep, schedulerStep, consumerStep];
+const OWN_STEPS: readonly AnyStep[] = [
+  hubStep,
+  timerStep,
+  storeStep,
+  recorderStep,
+  poolStep,
+  requestsStep,
+  schedulerStep,
+  consumerStep,
+];
 
 export class Worker {
   readonly settings: WorkerSettings;
@@ -38,7 +47,7 @@ export class Worker {
     this.settings = workerSettings(app, options);
     const { log, clock } = this.settings;
     this.#blueprint = new Blueprint("worker", {
-      steps: [...(OWN_STEPS as unknown as AnyStep[]), ...app.steps.worker],
+      steps: [...OWN_STEPS, ...app.steps.worker],
       given: [
         [settingsRef, this.settings],
         [workerBlueprintRef, () => this.#blueprint],

@@ -55,15 +55,22 @@ export function workerCommand(): Command {
     });
 }
 
+/** npm, timeout and others pass on a signal that the terminal has sent to us too: two so close are one. */
+const SAME_SIGNAL_MS = 500;
+
 /** First signal: warm. Second, or QUIT: cold. Answers the exit status. */
 async function runUntilStopped(worker: Worker): Promise<number> {
-  const { log } = worker.settings;
+  const { log, clock } = worker.settings;
   let signals = 0;
+  let heardMs = Number.NEGATIVE_INFINITY;
   let stop: () => void = () => undefined;
   const stopped = new Promise<void>((resolveStopped) => {
     stop = resolveStopped;
   });
   const onSignal = (signal: NodeJS.Signals) => {
+    const echo = clock.monoMs() - heardMs < SAME_SIGNAL_MS;
+    heardMs = clock.monoMs();
+    if (echo && signal !== "SIGQUIT") return;
     signals += 1;
     const cold = signals > 1 || signal === "SIGQUIT";
     process.stderr.write(

@@ -42,5 +42,5 @@ export const consumerStep: Step<Consumer, ConsumerNeeds> = {
 
 /** Celery's own consumer step, and the app's. */
 export function consumerSteps(own: Iterable<AnyStep>): AnyStep[] {
-  return [tasksStep as unknown as AnyStep, ...own];
+  return [tasksStep, ...own];
 }

@@ -7,7 +7,8 @@ export const hubStep: Step<Hub, { settings: typeof settingsRef }> = {
   name: "hub",
   needs: { settings: settingsRef },
   start({ settings }) {
-    const hub = new Hub({ clock: settings.clock, log: settings.log });
+    // A worker that waits is not done: its timers keep the process alive.
+    const hub = new Hub({ clock: settings.clock, log: settings.log, ref: true });
     return { part: hub, stop: () => hub.stop() };
   },
 };
