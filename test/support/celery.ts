@@ -116,7 +116,10 @@ export async function startCeleryWorker(t: TestContext, options: CeleryWorkerOpt
       ...["-m", "celery", "-A", "interop_tasks", "worker", "--loglevel=info", "--concurrency=1", "-n", name],
       ...["-Q", options.queue, "--without-gossip", "--without-mingle", ...(options.args ?? [])],
     ],
-    env: { C_FORCE_ROOT: "1" }, // Celery warns root off; a test's worker runs its own tasks alone
+    env: {
+      C_FORCE_ROOT: "1", // Celery warns root off; a test's worker runs its own tasks alone
+      TMPDIR: folder, // Python's multiprocessing leaves a folder there when it is killed
+    },
   });
   await worker.waitForLine(/ ready\.$/);
   return worker;
