@@ -25,7 +25,7 @@ import { Summary } from "./testing/summary.ts";
 
 const DEADLINE_S = Number(process.env.LOVAGE_TEST_DEADLINE) || 720;
 /** A safety net under one test, not an assertion: what waits for an event that never comes ends with a name. */
-const TEST_TIMEOUT_MS = 180_000;
+const TEST_TIMEOUT_MS = 120_000;
 
 const root = join(import.meta.dirname, "..");
 process.chdir(root);
