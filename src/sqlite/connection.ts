@@ -226,7 +226,7 @@ export class Connection implements Db {
     if (thrown instanceof LovageError) return thrown;
     const path = this.#path;
     const options = { cause: thrown };
-    const text = messageOf(thrown);
+    const text = oneLine(messageOf(thrown));
     switch (sqliteCode(thrown)) {
       case SQLITE_BUSY:
       case SQLITE_LOCKED:
@@ -308,7 +308,7 @@ export class Connection implements Db {
     const verdict = this.unlocked(() => this.#db.prepare("PRAGMA quick_check(1)").get()?.quick_check);
     if (verdict === "ok") return;
     throw new StoreCorruptError(
-      `${this.#path} is damaged (${String(verdict)}): stop all that uses it, keep a copy, and restore a backup or run "sqlite3 FILE .recover"`,
+      `${this.#path} is damaged (${oneLine(String(verdict))}): stop all that uses it, keep a copy, and restore a backup or run "sqlite3 FILE .recover"`,
     );
   }
 
@@ -330,4 +330,9 @@ export class Connection implements Db {
       Number(this.sql("SELECT version FROM lovage_schema WHERE name = ?").get(name)?.version ?? 0),
     );
   }
+}
+
+/** SQLite tells of damage in several lines. */
+function oneLine(text: string): string {
+  return text.trim().replace(/\s*\n\s*/g, "; ");
 }

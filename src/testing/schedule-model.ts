@@ -189,6 +189,7 @@ export class ScheduleModel {
       const keepMs = row.key === undefined ? this.#limits.keepMs : this.#limits.keepKeyedMs;
       return row.endedMs + keepMs > nowMs;
     });
+    for (const [taskId, untilMs] of this.tombstones) if (untilMs <= nowMs) this.tombstones.delete(taskId);
     return recovered;
   }
 

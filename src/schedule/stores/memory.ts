@@ -251,7 +251,7 @@ export class MemoryScheduleStore implements ScheduleStore {
   async revoke(taskId: string, untilMs: number, options: { readonly abort?: boolean } = {}): Promise<CancelAnswer> {
     this.#refuseIfClosed();
     checkTaskId(taskId);
-    this.#tombstones.set(taskId, untilMs);
+    if (untilMs > this.#clock.wallMs()) this.#tombstones.set(taskId, untilMs);
     const rows = this.#table.allOf(taskId);
     const answer = answerOfRevoke(rows);
     for (const row of rows) this.#cancelRow(row, options.abort === true);
