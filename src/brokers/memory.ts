@@ -18,6 +18,7 @@ import type {
 } from "./broker.ts";
 import { checkPrefetch, checkPublish, checkQueueName, queueOf } from "./check.ts";
 import { BrokerUnavailableError, QueueMissingError, UnroutableError } from "./errors.ts";
+import { plainHeaders } from "./headers.ts";
 import { MemoryQueue, type Waiting } from "./memory-queue.ts";
 
 const TRAITS: BrokerTraits = { transport: "memory", durability: "memory", expires: false };
@@ -353,12 +354,11 @@ class MemoryDelivery implements Delivery {
   }
 }
 
-/** The publisher may reuse its buffer and its objects. */
+/** The publisher may reuse its buffer and its objects; and what comes out is what would come out of a real broker. */
 function ownCopy(message: WireMessage): WireMessage {
-  const headers: Record<string, unknown> = Object.create(null);
-  for (const [name, value] of Object.entries(message.headers)) {
-    // As the other brokers: it means nothing, and is a trap for whoever copies headers into an ordinary object.
-    if (name !== "__proto__") headers[name] = value;
-  }
-  return { body: new Uint8Array(message.body), properties: message.properties, headers };
+  return {
+    body: new Uint8Array(message.body),
+    properties: { ...message.properties },
+    headers: plainHeaders(message.headers),
+  };
 }

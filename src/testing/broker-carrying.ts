@@ -101,6 +101,32 @@ export function brokerCarries(suite: BrokerSuite): void {
     await delivery?.ack();
   });
 
+  test("headers that JSON has no word for come out as plain data, and those that no broker carries are refused", async () => {
+    const { connection, queue } = await suite.withQueue();
+    const publish = (headers: Record<string, unknown>) =>
+      connection.publish(to(queue), { body: Buffer.from("x"), properties: {}, headers });
+    const deep: Record<string, unknown> = {};
+    deep.deep = deep;
+
+    await publish({
+      when: new Date(1_893_456_000_000),
+      bytes: Buffer.from("žluť"),
+      long: 2n ** 40n,
+      list: [undefined],
+    });
+    const refused = [Number.NaN, Number.NEGATIVE_INFINITY, () => 1, Symbol("x"), new Date(Number.NaN), deep];
+    for (const value of refused) {
+      await assert.rejects(publish({ stamps: { value } }), { code: "ERR_INVALID_INPUT", message: /"stamps\./ });
+    }
+    const [delivery] = await (await Inbox.open(connection, queue)).take(1);
+
+    assert.deepEqual(
+      { ...delivery?.message.headers },
+      { when: "2030-01-01T00:00:00.000Z", bytes: "žluť", long: 2 ** 40, list: [null] },
+    );
+    await delivery?.ack();
+  });
+
   test("messages wait for a consumer, and come in the order in which they were published", async () => {
     const { connection, queue } = await suite.withQueue();
     const texts = numbered(500);

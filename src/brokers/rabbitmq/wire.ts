@@ -16,7 +16,7 @@ type Table = Record<string, unknown>;
 
 /** Tables deeper than this are nobody's headers. */
 const MAX_DEPTH = 64;
-const utf8 = new TextDecoder("utf-8", { fatal: true });
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export function fromWire(content: Buffer, properties: MessageProperties): WireMessage {
   return { body: ownBody(content), properties: fromProperties(properties), headers: fromTable(properties.headers, 0) };
