@@ -7,6 +7,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { setTimeout as wait } from "node:timers/promises";
 import { WorkerProcess } from "./worker-process.ts";
 
@@ -18,6 +19,7 @@ const folder = mkdtempSync(join(tmpdir(), "lovage-bench-"));
 const results = new Map<string, number[]>();
 
 function record(name: string, value: number): void {
+  process.stderr.write(`${name}: ${value}\n`);
   results.set(name, [...(results.get(name) ?? []), value]);
 }
 
@@ -55,6 +57,21 @@ async function perSecond(count: number, run: () => Promise<unknown>): Promise<nu
   const startMs = performance.now();
   await run();
   return (count * 1_000) / (performance.now() - startMs);
+}
+
+/** The limit of a durable write one at a time: SQLite itself, a row of 300 B in a file of the same kind, no thread between. */
+async function oneFsync(round: number): Promise<void> {
+  const db = new DatabaseSync(join(folder, `limit-${round}.db`));
+  db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t (n INTEGER PRIMARY KEY, body TEXT)");
+  const insert = db.prepare("INSERT INTO t (body) VALUES (?)");
+  const body = "x".repeat(300);
+  record(
+    "limit: one fsync each, bare SQLite /s",
+    await perSecond(1_000, async () => {
+      for (let i = 0; i < 1_000; i += 1) insert.run(body);
+    }),
+  );
+  db.close();
 }
 
 /** One after the other, and with many in flight; then take them all back. */
@@ -157,14 +174,22 @@ async function memory(): Promise<void> {
   await app.close();
 }
 
+/** `BENCH_ONLY=lateness,memory` takes some of them. */
+const MEASUREMENTS: Readonly<Record<string, (round: number) => Promise<void>>> = {
+  limit: (round) => oneFsync(round),
+  schedules: (round) => schedules(round),
+  lateness: (round) => startLateness(round),
+  sqlite: (round) => noops(round, "sqlite"),
+  rabbitmq: (round) => noops(round, "RabbitMQ", AMQP_URL),
+};
+const wanted = process.env.BENCH_ONLY?.split(",");
+const isWanted = (name: string) => wanted === undefined || wanted.includes(name);
+
 try {
   for (let round = 0; round < ROUNDS; round += 1) {
-    await schedules(round);
-    await startLateness(round);
-    await noops(round, "sqlite");
-    await noops(round, "RabbitMQ", AMQP_URL);
+    for (const [name, measure] of Object.entries(MEASUREMENTS)) if (isWanted(name)) await measure(round);
   }
-  await memory();
+  if (isWanted("memory")) await memory();
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

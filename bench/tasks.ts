@@ -1,6 +1,7 @@
 /** Tasks that are measured. What they see goes to files named by `BENCH_LEDGER`, one for each process, in few writes. */
 import { appendFileSync } from "node:fs";
 import { Lovage } from "../src/index.ts";
+import { consumerStep } from "../src/worker/steps/consumer.ts";
 
 export const app = new Lovage("bench", { taskDefaultQueue: process.env.BENCH_QUEUE ?? "lovage-bench" });
 
@@ -25,4 +26,11 @@ let count = 0;
 export const noop = app.task("bench.noop", { ignoreResult: process.env.BENCH_RESULTS !== "1" }, () => {
   count += 1;
   if (count % EVERY === 0) note(`${Date.now()} ${count}`, 1);
+});
+
+// The log says so at level info only, and logging each task is not what is measured.
+app.steps.worker.add({
+  name: "say-ready",
+  needs: { consumer: consumerStep },
+  start: () => console.log("worker ready."),
 });

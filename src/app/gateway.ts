@@ -17,18 +17,16 @@ export interface GatewayOptions {
   readonly producer: Producer;
   readonly clock: Clock;
   readonly resultExpiresMs: number;
-  /** Told of each callback that was put or moved, so that this process's own scheduler can arm for it in the same turn. */
-  readonly onDue?: (dueMs: number) => void;
 }
 
 export class Gateway {
   readonly #options: GatewayOptions;
   readonly #answers: Answers;
-  #onDue: (dueMs: number) => void;
+  #onDue: (dueMs: number) => void = () => undefined;
+  #onRevoked: (taskId: string) => void = () => undefined;
 
   constructor(options: GatewayOptions) {
     this.#options = options;
-    this.#onDue = options.onDue ?? (() => undefined);
     const store = () => options.backends.store();
     const results = () => options.backends.results();
     this.#answers = {
@@ -41,7 +39,11 @@ export class Gateway {
       },
       "schedule.get": async ({ target }): Promise<Callback | null> => (await (await store()).get(target)) ?? null,
       "schedule.list": async ({ query }) => (await store()).list(query),
-      "schedule.revoke": async ({ taskId, untilMs, abort }) => (await store()).revoke(taskId, untilMs, { abort }),
+      "schedule.revoke": async ({ taskId, untilMs, abort }) => {
+        const answer = await (await store()).revoke(taskId, untilMs, { abort });
+        this.#onRevoked(taskId);
+        return answer;
+      },
       publish: async ({ exchange, routingKey, properties, headers, body }) => {
         await options.producer.publish({ exchange, routingKey }, { properties, headers, body: Buffer.from(body) });
         return null;
@@ -72,6 +74,11 @@ export class Gateway {
   /** Tell `listener` (the worker's scheduler) of each due time that this process adds. */
   listenForDue(listener: (dueMs: number) => void): void {
     this.#onDue = listener;
+  }
+
+  /** Tell `listener` (the worker's requests) of each task id that this process revokes. */
+  listenForRevoked(listener: (taskId: string) => void): void {
+    this.#onRevoked = listener;
   }
 
   async #put(callbacks: readonly NewCallback[]) {

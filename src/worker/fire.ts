@@ -24,6 +24,11 @@ export interface FireOptions {
   readonly log: Logger;
   readonly hostname: string;
   readonly queues: ReadonlySet<string>;
+  /**
+   * Results are kept in the schedule's own file. Then a result and the end of its run go as one: the file takes them in the
+   * order they were asked, in one commit or in two, so that no end is on disk without its result. Else the result goes first.
+   */
+  readonly oneFile: boolean;
 }
 
 /** A message that could not be forwarded is tried again after this, and so on until the broker is back. */
@@ -120,21 +125,21 @@ export class Firing {
         return outcome.started ? { kind: "crashed", reason: outcome.reason } : "release";
       case "succeeded":
       case "ignored":
-        await recorder.ended(message, task, outcome, runtimeMs);
+        await this.#recorded(recorder.ended(message, task, outcome, runtimeMs));
         return { kind: "succeeded" };
       case "failed":
-        await recorder.ended(message, task, outcome, runtimeMs);
+        await this.#recorded(recorder.ended(message, task, outcome, runtimeMs));
         return { kind: "failed", reason: outcome.error.text };
       case "timed-out":
-        await recorder.ended(message, task, outcome, runtimeMs);
+        await this.#recorded(recorder.ended(message, task, outcome, runtimeMs));
         return { kind: "failed", reason: `hard time limit of ${outcome.limitMs / 1_000} s exceeded` };
       case "rejected":
-        await recorder.ended(message, task, outcome, runtimeMs);
+        await this.#recorded(recorder.ended(message, task, outcome, runtimeMs));
         return outcome.requeue
           ? { kind: "retry", dueMs: clock.wallMs(), message: claim.callback.message, reason: outcome.reason }
           : { kind: "failed", reason: `rejected: ${outcome.reason}` };
       case "retry":
-        await recorder.ended(message, task, outcome, runtimeMs);
+        await this.#recorded(recorder.ended(message, task, outcome, runtimeMs));
         return {
           kind: "retry",
           dueMs: outcome.etaMs,
@@ -144,9 +149,14 @@ export class Firing {
       case "aborted":
         if (outcome.reason === COLD_STOP)
           return { kind: "crashed", reason: "the worker was stopped cold while it ran" };
-        await recorder.ended(message, task, outcome, runtimeMs);
+        await this.#recorded(recorder.ended(message, task, outcome, runtimeMs));
         return { kind: "stopped", reason: outcome.reason };
     }
+  }
+
+  /** A recorder never rejects. */
+  #recorded(recording: Promise<void>): Promise<void> | undefined {
+    return this.#options.oneFile ? undefined : recording;
   }
 
   /** How the store settled a run of ours: a crash may have ended it. */

@@ -46,6 +46,8 @@ export class Request implements Waiting {
   readonly delivery: Delivery;
   readonly #strategy: Strategy;
   readonly #context: RequestContext;
+  /** Settles when it is known whether it is revoked. */
+  readonly #checked: Promise<void>;
   #acknowledged = false;
   #run: Run | undefined;
   #ending = false;
@@ -55,6 +57,9 @@ export class Request implements Waiting {
     this.delivery = delivery;
     this.#strategy = strategy;
     this.#context = context;
+    this.#checked = context.revoked.hold(message.id);
+    // Looked at when it has its slot.
+    this.#checked.catch(() => undefined);
   }
 
   /** Its job is with the pool. */
@@ -63,13 +68,14 @@ export class Request implements Waiting {
   }
 
   async start(): Promise<void> {
-    const { pool, revoked, recorder, clock, log } = this.#context;
+    const { pool, recorder, clock, log } = this.#context;
     try {
-      const how = await this.#discarded(revoked, clock);
+      await this.#checked;
+      const how = this.#discarded();
       if (how !== undefined) {
         await recorder.revoked(this.message, this.#strategy.task, how);
         await this.#ack();
-        this.#context.finished(this);
+        this.#finish();
         return;
       }
       const startedMs = clock.monoMs();
@@ -77,7 +83,7 @@ export class Request implements Waiting {
       this.#run = run;
       void this.#follow(run, startedMs).catch((error) => {
         log.critical(`Task ${shown(this.message)} could not be settled`, { error });
-        this.#context.finished(this);
+        this.#finish();
       });
     } catch (error) {
       // The store or the pool refused, and nothing was started. A pause, or the broker would hand it out again at once.
@@ -89,7 +95,7 @@ export class Request implements Waiting {
   /** Back to the broker, unstarted. */
   async giveBack(): Promise<void> {
     await this.delivery.requeue();
-    this.#context.finished(this);
+    this.#finish();
   }
 
   /** End the run that is in progress. */
@@ -98,9 +104,15 @@ export class Request implements Waiting {
     this.#run?.abort(reason, graceMs);
   }
 
-  async #discarded(revoked: Revoked, clock: Clock): Promise<"revoked" | "expired" | undefined> {
+  #discarded(): "revoked" | "expired" | undefined {
+    const { clock, revoked } = this.#context;
     if (this.message.expiresMs !== undefined && clock.wallMs() > this.message.expiresMs) return "expired";
-    return (await revoked.has(this.message.id)) ? "revoked" : undefined;
+    return revoked.has(this.message.id) ? "revoked" : undefined;
+  }
+
+  #finish(): void {
+    this.#context.revoked.drop(this.message.id);
+    this.#context.finished(this);
   }
 
   #job(): Job {
@@ -145,24 +157,24 @@ export class Request implements Waiting {
         if (isWorkersOwn(outcome.reason)) {
           if (!this.#acknowledged) return this.giveBack();
           await recorder.lost(this.message, this.#strategy.task, "the worker was stopped cold while the task ran");
-          return this.#context.finished(this);
+          return this.#finish();
         }
         break;
       case "rejected":
         await recorder.ended(this.message, this.#strategy.task, outcome, runtimeMs);
         await (outcome.requeue ? this.delivery.requeue() : this.delivery.reject());
-        return this.#context.finished(this);
+        return this.#finish();
       case "retry":
         await recorder.ended(this.message, this.#strategy.task, outcome, runtimeMs);
         await this.#context.park(this.#next(outcome));
         await this.#ack();
-        return this.#context.finished(this);
+        return this.#finish();
       default:
         break;
     }
     await recorder.ended(this.message, this.#strategy.task, outcome, runtimeMs);
     await this.#ack();
-    this.#context.finished(this);
+    this.#finish();
   }
 
   #givesBackWhenLost(): boolean {

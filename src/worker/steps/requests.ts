@@ -32,7 +32,9 @@ export const requestsStep: Step<Requests, RequestsNeeds> = {
     const quarantine = await app.backends.quarantine();
     const strategies = new Strategies(app.registry, config);
     const slots = new Slots(pool);
-    const context = { pool, recorder, revoked: new Revoked(store), clock, log, hostname };
+    const revoked = new Revoked(store);
+    app.gateway.listenForRevoked((taskId) => revoked.mark(taskId));
+    const context = { pool, recorder, revoked, clock, log, hostname };
     const intake = new Intake({
       strategies,
       slots,
@@ -53,12 +55,14 @@ export const requestsStep: Step<Requests, RequestsNeeds> = {
       log,
       hostname,
       queues: new Set(queues),
+      oneFile: config.backend === config.schedule,
     });
     return {
       part: { slots, intake, firing },
       stop() {
         intake.abandon();
         slots.close();
+        revoked.stop();
       },
     };
   },
