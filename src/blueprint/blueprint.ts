@@ -222,7 +222,7 @@ export class Blueprint {
 
   /** The boot is given up while this step starts: it is told by its signal, and what it started all the same is undone. */
   async #awaitGivenUp(step: AnyStep, starting: Promise<StartAnswer<unknown>>): Promise<void> {
-    if (await this.#settles(starting)) {
+    if (await this.#settles(starting, step)) {
       await starting.then(
         (started) => this.#admit(step, started ?? {}),
         () => this.#states.set(step.name, "failed"), // it gave up, as it was asked to
@@ -271,7 +271,7 @@ export class Blueprint {
     const late = new TimeoutError(`the time to stop ${JSON.stringify(step.name)} has passed`);
     if (this.#deadlineMs <= this.#clock.monoMs()) controller.abort(late);
     const stopping = invoke(() => started.stop?.(controller.signal));
-    const error = (await this.#settles(stopping))
+    const error = (await this.#settles(stopping, step))
       ? await stopping.then(
           () => undefined,
           (thrown: unknown) => toError(thrown),
@@ -283,12 +283,12 @@ export class Blueprint {
   }
 
   /** Wait for the end of it, good or bad, as long as a step has to stop; false when that time is over. */
-  async #settles(work: Promise<unknown>): Promise<boolean> {
+  async #settles(work: Promise<unknown>, step: AnyStep): Promise<boolean> {
     const ended = work.then(
       () => true,
       () => true,
     );
-    const stepDeadlineMs = this.#clock.monoMs() + this.#stopTimeoutMs;
+    const stepDeadlineMs = this.#clock.monoMs() + (step.stopTimeoutMs ?? this.#stopTimeoutMs);
     for (;;) {
       const hurried = new Promise<undefined>((resolve) => {
         this.#onHurry = () => resolve(undefined);

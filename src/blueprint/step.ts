@@ -38,6 +38,8 @@ export interface Step<Part = undefined, N extends Needs = {}> extends StepRef<Pa
   readonly needs?: N;
   /** It starts after every other step that is not `last`, and stops before them. So does a step that needs a last one. */
   readonly last?: boolean;
+  /** How long its stop may take, ms; Infinity for one that waits for work in progress. Default: the blueprint's. */
+  readonly stopTimeoutMs?: number;
   /** `signal` is aborted when the boot is given up. */
   start(parts: PartsOf<N>, signal: AbortSignal): StartAnswer<Part> | Promise<StartAnswer<Part>>;
 }

@@ -17,7 +17,8 @@ export function report(error: unknown, argv: readonly string[]): number {
   return isUsage(error) ? EXIT_USAGE : EXIT_FAILED;
 }
 
-function usersStack(error: unknown): string | undefined {
+/** The stack of the user's own file, where that is what went wrong. */
+export function usersStack(error: unknown): string | undefined {
   for (let each = error, depth = 0; each instanceof Error && depth < 5; each = each.cause, depth += 1) {
     if (each instanceof ChildBootError) return each.childStack;
     if (each instanceof AppLoadError && each.cause instanceof Error) return each.cause.stack;

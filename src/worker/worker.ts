@@ -22,6 +22,9 @@ import { timerStep } from "./steps/timer.ts";
 /** A cold stop is over by then, whatever does not answer. */
 const COLD_STOP_MS = 2_000;
 
+/** For the steps that do not wait for work in progress, the user's own among them. */
+const STEP_STOP_MS = 10_000;
+
 const OWN_STEPS: readonly AnyStep[] = [
   hubStep,
   timerStep,
@@ -54,7 +57,7 @@ export class Worker {
       ],
       log,
       clock,
-      stopTimeoutMs: Number.POSITIVE_INFINITY,
+      stopTimeoutMs: STEP_STOP_MS,
     });
   }
 

@@ -5,7 +5,7 @@ import { messageOf } from "../../kit/errors.ts";
 import { createLogger, parseLogLevel } from "../../kit/log.ts";
 import { Worker } from "../../worker/worker.ts";
 import { banner } from "../banner.ts";
-import { EXIT_FAILED } from "../exit.ts";
+import { EXIT_FAILED, usersStack } from "../exit.ts";
 import { printLine } from "../render.ts";
 import { requireApp } from "../with-app.ts";
 
@@ -93,7 +93,8 @@ async function runUntilStopped(worker: Worker): Promise<number> {
     await starting.catch(() => undefined);
     return 0;
   }
-  log.critical(`The worker cannot go on: ${messageOf(failure)}`, { error: failure });
+  const traceback = usersStack(failure);
+  log.critical(`The worker cannot go on: ${messageOf(failure)}`, traceback === undefined ? {} : { traceback });
   await worker.stop("cold");
   return EXIT_FAILED;
 }

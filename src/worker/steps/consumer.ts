@@ -19,6 +19,7 @@ type ConsumerNeeds = {
 
 export const consumerStep: Step<Consumer, ConsumerNeeds> = {
   name: "consumer",
+  stopTimeoutMs: Number.POSITIVE_INFINITY,
   needs: { settings: settingsRef, requests: requestsStep, blueprint: workerBlueprintRef },
   last: true,
   async start({ settings, blueprint }, signal) {

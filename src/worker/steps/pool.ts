@@ -9,6 +9,7 @@ import { storeStep } from "./store.ts";
 
 export const poolStep: Step<Pool, { settings: typeof settingsRef; owned: typeof storeStep }> = {
   name: "pool",
+  stopTimeoutMs: Number.POSITIVE_INFINITY,
   needs: { settings: settingsRef, owned: storeStep },
   async start({ settings, owned: { store, owner } }, signal) {
     const pool = settings.pool === "solo" ? soloPool(settings) : preforkPool(settings);

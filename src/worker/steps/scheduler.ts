@@ -18,6 +18,7 @@ type SchedulerNeeds = {
 
 export const schedulerStep: Step<Scheduler, SchedulerNeeds> = {
   name: "scheduler",
+  stopTimeoutMs: Number.POSITIVE_INFINITY,
   needs: { settings: settingsRef, hub: hubStep, owned: storeStep, requests: requestsStep },
   async start({ settings, hub, owned: { store, owner }, requests: { slots, firing } }) {
     const { app, clock, config, log } = settings;

@@ -8,6 +8,7 @@ type TasksNeeds = { settings: typeof settingsRef; connection: typeof connectionR
 
 export const tasksStep: Step<undefined, TasksNeeds> = {
   name: "tasks",
+  stopTimeoutMs: Number.POSITIVE_INFINITY,
   needs: { settings: settingsRef, connection: connectionRef, requests: requestsStep },
   async start({ settings, connection, requests: { intake } }) {
     const { queues, concurrency, config } = settings;

@@ -316,6 +316,28 @@ describe("a stop", () => {
     assert.equal(clock.pending, 0);
   });
 
+  test("waits as long as a step says that it needs", async () => {
+    const { blueprint, step, seen, clock } = setUp();
+    let finish: () => void = () => undefined;
+    const patient = step(
+      "patient",
+      {},
+      {
+        stopTimeoutMs: Number.POSITIVE_INFINITY,
+        start: () => ({ stop: () => new Promise<void>((resolve) => (finish = resolve)) }),
+      },
+    );
+    const worker = blueprint([step("a"), patient]);
+    await worker.boot();
+    const stopped = worker.stop();
+    await clock.advance(3_600_000);
+    assert.deepEqual(seen, ["+a"]);
+
+    finish();
+    await stopped;
+    assert.deepEqual(seen, ["+a", "-a"]);
+  });
+
   test("shares its deadline among all steps; who comes too late is asked and not waited for", async () => {
     const { blueprint, step, seen, clock } = setUp();
     const slow = (name: string) =>
