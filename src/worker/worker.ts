@@ -3,7 +3,7 @@
  * owns the hub, the schedule and the broker's connection, and runs no user code but bootsteps (and, in the solo pool, tasks).
  */
 import type { Lovage } from "../app/app.ts";
-import { Blueprint } from "../blueprint/blueprint.ts";
+import { Blueprint, type StepState } from "../blueprint/blueprint.ts";
 import type { AnyStep } from "../blueprint/step-set.ts";
 import type { Timer } from "../hub/timer.ts";
 import { withDeadline } from "../kit/deadline.ts";
@@ -76,6 +76,14 @@ export class Worker {
   /** Resolves with the reason when the worker cannot go on. */
   async failed(): Promise<Error> {
     return Promise.race([this.#blueprint.part(poolStep).broken, this.#blueprint.part(consumerStep).failed]);
+  }
+
+  /** State of each step in the order of their start; those of the Consumer blueprint while it has a connection. */
+  get states(): { readonly worker: ReadonlyMap<string, StepState>; readonly consumer?: ReadonlyMap<string, StepState> } {
+    const worker = this.#blueprint.states;
+    if (worker.get(consumerStep.name) !== "running") return { worker };
+    const consumer = this.#blueprint.part(consumerStep).blueprint?.states;
+    return consumer === undefined ? { worker } : { worker, consumer };
   }
 
   /** In memory, for code that lives beside the worker. */

@@ -223,9 +223,12 @@ describe("a worker on memory backends", () => {
     const { worker } = await startWorker(t, app);
 
     while (!seen.includes("ping")) await wait(5);
+    assert.equal(worker.states.worker.get("presence"), "running");
+    assert.equal(worker.states.consumer?.get("hello"), "running");
     await worker.stop();
 
     assert.deepEqual(seen, ["ping", "goodbye", "stopped"]);
+    assert.deepEqual([...new Set(worker.states.worker.values())], ["stopped"]);
     assert.match(Worker.graph(app, { pool: "solo" }, "text"), /presence/);
     assert.match(Worker.graph(app, { pool: "solo" }, "dot"), /digraph[\s\S]*presence/);
   });
