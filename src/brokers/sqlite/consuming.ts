@@ -30,6 +30,7 @@ const DONE = Promise.resolve();
 
 const CLAIMING = "messages cannot be claimed";
 const SETTLING = "acknowledgements cannot be written";
+const RENEWING = "the hold on messages cannot be renewed";
 const LOOKING = "messages of other processes cannot be looked for";
 
 export interface ConsumingOptions {
@@ -59,6 +60,8 @@ export class Consuming {
   readonly #lookout: Lookout;
   /** By number of the queue; in turn. */
   readonly #lines = new Map<number, Line>();
+  /** Of every queue that was ever consumed here. */
+  readonly #names = new Map<number, string>();
   readonly #held = new Set<SqliteDelivery>();
   readonly #backoff = new FullJitterBackoff(RETRY);
   #window = 0;
@@ -82,7 +85,10 @@ export class Consuming {
       clock,
       onSent: (back) => hint(file.path, back),
       onTrouble: (error) => this.#fail(SETTLING, error),
-      onRecovery: () => trouble.end(SETTLING),
+      onRecovery: () => {
+        trouble.end(SETTLING);
+        this.#poke(); // there is room again
+      },
     });
     this.#lookout = new Lookout({
       file,
@@ -103,6 +109,7 @@ export class Consuming {
     if (line === undefined) {
       line = { ...queue, consumers: new Set() };
       this.#lines.set(queue.n, line);
+      this.#names.set(queue.n, queue.name);
     }
     const consumer = new FileConsumer(onDelivery, () => this.#drop(line, consumer));
     line.consumers.add(consumer);
@@ -210,9 +217,10 @@ export class Consuming {
       const body = new Uint8Array(answer.bodies.subarray(from, from + bytes));
       from += bytes;
       const line = this.#lines.get(row[1]);
-      const delivery = new SqliteDelivery(this, answer.owner, claim, line?.name ?? "", row, body);
+      const name = this.#names.get(row[1]) as string; // only what is consumed is claimed
+      const delivery = new SqliteDelivery(this, answer.owner, claim, name, row, body);
       // Cancelled meanwhile: as if it had never been taken.
-      if (line === undefined) void this.#settler.add(delivery.row(row[2] === 1 ? BACK : BACK_UNSEEN), undefined);
+      if (line === undefined) void this.#settler.add(delivery.row(row[2] === 1 ? BACK : BACK_UNSEEN), name);
       else this.#deliver(line, delivery);
       if (this.#ended) return;
     }
@@ -261,11 +269,12 @@ export class Consuming {
         this.#renewal = undefined;
         if (this.#held.size === 0 && this.#settler.troubled === 0) return;
         this.#armRenewal();
-        const { owner, now } = this.#options;
+        const { owner, now, trouble } = this.#options;
         // Where we can be seen nobody needs it; where not, the next one may still be in time.
-        this.#ops
-          .call("renew", { owner, leaseMs: LEASE_MS }, now())
-          .catch((error: unknown) => this.#fail(CLAIMING, error));
+        this.#ops.call("renew", { owner, leaseMs: LEASE_MS }, now()).then(
+          () => trouble.end(RENEWING),
+          (error: unknown) => this.#fail(RENEWING, error),
+        );
       },
       RENEW_MS,
       { ref: false },

@@ -88,8 +88,12 @@ export class Lookout {
       this.#again = true;
       return;
     }
+    if (!this.#on) return;
     const queues = this.#options.wanted();
-    if (!this.#on || queues === undefined) return;
+    if (queues === undefined) {
+      this.#options.onFound(); // nobody looks later: whoever gets room claims
+      return;
+    }
     this.#looking = true;
     this.#lookAt(queues)
       .then(

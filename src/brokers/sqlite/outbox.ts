@@ -1,6 +1,6 @@
 /**
  * Messages on their way into the file. Those that are published in one go travel together: one call, and one run of bytes
- * for all bodies, is less than half the work of a call each (bench/brokers.ts).
+ * for all bodies, not a call and a buffer each (docs/decisions/brokers.md).
  */
 import type { SqliteCaller } from "../../sqlite/file.ts";
 import type { PublishRow } from "./rows.ts";
