@@ -130,6 +130,20 @@ export type RescheduleAnswer =
   | { readonly answer: "too_late"; readonly id: string; readonly state: CallbackState }
   | { readonly answer: "unknown" };
 
+/** All of them, live ones first. Stores number them in this order: only ever added to at the end. */
+export const CALLBACK_STATES = [
+  "scheduled",
+  "waiting",
+  "running",
+  "succeeded",
+  "failed",
+  "dead",
+  "cancelled",
+  "stopped",
+  "expired",
+  "skipped",
+] as const satisfies readonly CallbackState[];
+
 export const LIVE_STATES: ReadonlySet<CallbackState> = new Set(["scheduled", "waiting", "running"]);
 
 export function isLive(state: CallbackState): state is LiveState {

@@ -1,10 +1,10 @@
 /** What a schedule store is given, checked before it touches anything: the same refusals, in the same words, in every store. */
 import { InvalidInputError } from "../kit/errors.ts";
 import {
+  CALLBACK_STATES,
   type Callback,
   type CallbackState,
   type Claim,
-  LIVE_STATES,
   type NewCallback,
   type RunEnd,
 } from "./callback.ts";
@@ -16,17 +16,9 @@ export const MAX_LIST = 1_000;
 /** Long enough for `order:42:reminder` of anybody, short enough for an index. */
 const MAX_NAME = 1_024;
 const MAX_TAGS = 64;
+const MAX_REASON = 2_000;
 
-const STATES: ReadonlySet<CallbackState> = new Set<CallbackState>([
-  ...LIVE_STATES,
-  "succeeded",
-  "failed",
-  "dead",
-  "cancelled",
-  "stopped",
-  "expired",
-  "skipped",
-]);
+const STATES: ReadonlySet<CallbackState> = new Set(CALLBACK_STATES);
 
 /** @throws {InvalidInputError} names the first that is wrong, and why */
 export function checkNewCallbacks(callbacks: readonly NewCallback[]): void {
@@ -94,10 +86,15 @@ export function checkLease(leaseMs: number): void {
 
 /** @throws {InvalidInputError} */
 export function checkEnd(end: RunEnd): void {
-  if (end.kind !== "succeeded") checkText(end.reason, "reason");
   if (end.kind !== "retry") return;
   checkMoment(end.dueMs, "dueMs");
   checkMessage(end.message, "");
+}
+
+/** A reason as it is kept. It is the text of whatever was thrown, and must not keep an end from being recorded. */
+export function reasonOf(text: string): string {
+  const short = text.length > MAX_REASON ? `${text.slice(0, MAX_REASON)}…` : text;
+  return short.toWellFormed().replaceAll("\0", "\ufffd");
 }
 
 /** @throws {InvalidInputError} */
@@ -165,9 +162,13 @@ function checkName(value: string, what: string): void {
   throw new InvalidInputError(`${what} must have 1 … ${MAX_NAME} characters, not ${value.length}`);
 }
 
-/** Half of a surrogate pair has no UTF-8: two different texts would become one. */
+/**
+ * Half of a surrogate pair has no UTF-8, and some SQLite bindings cut a text at its first NUL: two different texts would
+ * become one.
+ */
 function checkText(value: string, what: string): void {
   if (typeof value !== "string") throw new InvalidInputError(`${what} must be a text, not ${typeof value}`);
+  if (value.includes("\0")) throw new InvalidInputError(`${what} has a NUL character in it: remove or escape it`);
   if (!value.isWellFormed()) {
     throw new InvalidInputError(`${what} has half a surrogate pair in it (a cut emoji, say): send whole characters`);
   }

@@ -3,24 +3,13 @@ import { Command, Option } from "commander";
 import type { Lovage } from "../../app/app.ts";
 import { type ListOptions, UnknownCallbackError } from "../../app/schedule.ts";
 import { InvalidInputError } from "../../kit/errors.ts";
-import type { Callback, CallbackState } from "../../schedule/callback.ts";
+import { CALLBACK_STATES, type Callback, type CallbackState } from "../../schedule/callback.ts";
 import { EXIT_FAILED } from "../exit.ts";
 import { callbackJson, callText, printJson, printLine, printTable } from "../render.ts";
 import { withApp } from "../with-app.ts";
 import { commaList, wholeNumber } from "./worker.ts";
 
-const STATES = [
-  "scheduled",
-  "waiting",
-  "running",
-  "succeeded",
-  "failed",
-  "dead",
-  "cancelled",
-  "stopped",
-  "expired",
-  "skipped",
-];
+const STATES: readonly string[] = CALLBACK_STATES;
 
 interface ListFlags {
   readonly state?: string[];

@@ -5,22 +5,17 @@
  * The id carries the row's integer, so finding it costs no index of its own, and 47 random bits: a file that was made anew
  * does not answer for the callbacks of the old one, and nobody guesses an id.
  */
-import type { Callback, CallbackState, NewCallback, ParkedMessage } from "../../callback.ts";
+import {
+  CALLBACK_STATES,
+  type Callback,
+  type CallbackState,
+  type NewCallback,
+  type ParkedMessage,
+} from "../../callback.ts";
 import { distinctTags } from "../../check.ts";
 
-/** In the file a state is a number; live ones first. Never renumbered. */
-export const STATE_NAMES = [
-  "scheduled",
-  "waiting",
-  "running",
-  "succeeded",
-  "failed",
-  "dead",
-  "cancelled",
-  "stopped",
-  "expired",
-  "skipped",
-] as const satisfies readonly CallbackState[];
+/** In the file a state is its number here. */
+export const STATE_NAMES = CALLBACK_STATES;
 
 export const SCHEDULED = 0;
 export const WAITING = 1;
