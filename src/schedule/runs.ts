@@ -7,7 +7,7 @@
 import { FullJitterBackoff } from "../kit/backoff.ts";
 import type { Clock } from "../kit/clock.ts";
 import { sleep } from "../kit/deadline.ts";
-import { messageOf, OutcomeUnknownError } from "../kit/errors.ts";
+import { ContractError, messageOf, OutcomeUnknownError } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
 import type { Callback, Claim, RunEnd } from "./callback.ts";
 import { LeaseLostError } from "./errors.ts";
@@ -141,6 +141,11 @@ export class Runs {
           // After an answer that was lost it may be our own earlier attempt that stands there.
           if (unknown && end !== "release" && (await this.#stands(held.claim, end))) return;
           log.warn(`The end of callback ${id} (token ${held.claim.token}) is refused: its lease was lost`);
+          return;
+        }
+        if (error instanceof ContractError && end !== "release" && end.kind !== "failed") {
+          // Such an end cannot be recorded, however often it is tried: a message that the store refuses, say.
+          await this.#record(held, { kind: "failed", reason: messageOf(error) });
           return;
         }
         unknown ||= error instanceof OutcomeUnknownError;

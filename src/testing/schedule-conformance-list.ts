@@ -97,10 +97,22 @@ export function testListing(opened: Opened): void {
       "\u{10ffff}x",
       "\ud7ffx",
       "\ue000x",
-      "ab\0c",
+      "ab\u0001c",
     ];
     for (const key of keys) await add(store, dueAt(1, { key }));
-    for (const keyPrefix of ["%", "_", "*", "é", "é\u{10ffff}", "\u{10ffff}", "\ud7ff", "\ue000", "ab", "ab\0", "a"]) {
+    for (const keyPrefix of [
+      "%",
+      "_",
+      "*",
+      "é",
+      "é\u{10ffff}",
+      "\u{10ffff}",
+      "\ud7ff",
+      "\ue000",
+      "ab",
+      "ab\u0001",
+      "a",
+    ]) {
       const expected = keys.filter((key) => key.startsWith(keyPrefix)).sort();
       const found = (await all(store, { keyPrefix, limit: 3 })).map(({ key }) => key).sort();
       assert.deepEqual(found, expected, JSON.stringify(keyPrefix));

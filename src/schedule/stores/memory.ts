@@ -28,6 +28,7 @@ import {
   cursorOf,
   LAST_MS,
   placeOf,
+  reasonOf,
 } from "../check.ts";
 import { LeaseLostError, PendingLimitError } from "../errors.ts";
 import { limitsOf } from "../limits.ts";
@@ -190,11 +191,11 @@ export class MemoryScheduleStore implements ScheduleStore {
         break;
       case "failed":
       case "stopped":
-        this.#end(row, end.kind, end.reason, nowMs);
+        this.#end(row, end.kind, reasonOf(end.reason), nowMs);
         break;
       case "crashed":
         row.crashes += 1;
-        this.#meet(row, fateOfCrash(this.#lostRow(row, nowMs), this.#limits, end.reason), nowMs);
+        this.#meet(row, fateOfCrash(this.#lostRow(row, nowMs), this.#limits, reasonOf(end.reason)), nowMs);
         break;
       case "retry": {
         const fate = fateOfRetry(this.#isUnwanted(row, nowMs));

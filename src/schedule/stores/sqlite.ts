@@ -30,6 +30,7 @@ import {
   cursorOf,
   LAST_MS,
   placeOf,
+  reasonOf,
 } from "../check.ts";
 import { LeaseLostError, PendingLimitError } from "../errors.ts";
 import { limitsOf } from "../limits.ts";
@@ -223,9 +224,10 @@ export class SqliteScheduleStore implements ScheduleStore {
 
   async sweep(limit: number): Promise<Ended[]> {
     await sweepOwners(this.#file, systemClock);
+    const { lost, old } = await this.#ops.call("unswept", { ns: this.#ns }, this.#now());
     const [recovered] = await Promise.all([
-      this.#ops.call("recoverLost", { ns: this.#ns, limit, limits: this.#limits }, this.#now()),
-      this.#ops.call("forget", { ns: this.#ns, limit }, this.#now()),
+      lost ? this.#ops.call("recoverLost", { ns: this.#ns, limit, limits: this.#limits }, this.#now()) : [],
+      old ? this.#ops.call("forget", { ns: this.#ns, limit }, this.#now()) : 0,
     ]);
     return recovered.map(endedOf);
   }
@@ -301,7 +303,7 @@ function endTupleOf(end: RunEnd): EndTuple {
     case "retry":
       return ["retry", end.dueMs, end.message.task, end.message.retries, moreOf(end.message), end.message.body];
     default:
-      return [end.kind, end.reason];
+      return [end.kind, reasonOf(end.reason)];
   }
 }
 
@@ -309,7 +311,7 @@ function endTupleOf(end: RunEnd): EndTuple {
 function endedCallback(callback: Callback, end: RunEnd, endedMs: number): Callback {
   const { leaseUntilMs: _, ...rest } = callback;
   const state = end.kind as EndState;
-  return { ...rest, state, endedMs, ...("reason" in end ? { reason: end.reason } : {}) };
+  return { ...rest, state, endedMs, ...("reason" in end ? { reason: reasonOf(end.reason) } : {}) };
 }
 
 function endedOf(row: RowTuple): Ended {

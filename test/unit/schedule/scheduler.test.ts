@@ -289,6 +289,21 @@ test("the end of a run is repeated until the store answers", async () => {
   assert.equal(r.settled.length, 1);
 });
 
+test("an end that the store refuses for what it holds is recorded as a failure", async () => {
+  const { clock, store, scheduler, fired, settled } = rig();
+  const id = await add(store, dueAt(clock.wallMs()));
+  await scheduler.start();
+  await clock.advance(0);
+  fired[0]?.end(retryAt(Number.NaN));
+  await clock.advance(0);
+  assert.equal(await stateOf(store, id), "failed");
+  assert.match((await store.get({ id }))?.reason ?? "", /dueMs must be/);
+  assert.deepEqual(
+    settled.map(([callback]) => callback.state),
+    ["failed"],
+  );
+});
+
 test("an end that was recorded though its answer was lost is told once, and is no lost lease", async () => {
   let inner: ScheduleStore | undefined;
   let first = true;

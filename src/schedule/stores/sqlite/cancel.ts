@@ -1,8 +1,9 @@
 /** Finding a callback, cancelling, moving, revoking. Runs in the file's thread. */
 import type { Db } from "../../../sqlite/tables.ts";
 import type { CancelAnswer, RescheduleAnswer } from "../../callback.ts";
-import { answerOfCancel, answerOfRevoke } from "../../rules.ts";
+import { answerOfCancel, answerOfRevoke, keepMsOf } from "../../rules.ts";
 import type { StoreLimits } from "../../store.ts";
+import { moved } from "./counts.ts";
 import { endRow } from "./ends.ts";
 import { addTags, removeTags } from "./put.ts";
 import {
@@ -14,9 +15,12 @@ import {
   RUNNING,
   SCHEDULED,
   stateName,
+  stateNumber,
   type TargetTuple,
   WAITING,
 } from "./rows.ts";
+
+const CANCELLED = stateNumber("cancelled");
 
 interface Found {
   readonly n: number;
@@ -55,10 +59,32 @@ export interface CancelParams {
 }
 
 export function cancel(db: Db, { ns, target, abort, limits }: CancelParams, nowMs: number): CancelAnswer {
+  if (target.length === 2 && cancelScheduled(db, ns, target, limits, nowMs)) {
+    return answerOfCancel(idOf(...target), "scheduled");
+  }
   const row = find(db, ns, target);
   if (row === undefined) return { answer: "unknown" };
   cancelRow(db, ns, row, abort, limits, nowMs);
   return answerOfCancel(idOf(row.n, row.salt), stateName(row.state));
+}
+
+/** The plain case, in one statement; false: it is none. */
+function cancelScheduled(
+  db: Db,
+  ns: number,
+  [n, salt]: readonly [number, number],
+  limits: StoreLimits,
+  nowMs: number,
+): boolean {
+  const { changes } = db
+    .sql(
+      `UPDATE callbacks SET state = ${CANCELLED}, ended = ?, forget = CASE WHEN key IS NULL THEN ? ELSE ? END
+       WHERE n = ? AND salt = ? AND ns = ? AND state = ${SCHEDULED}`,
+    )
+    .run(nowMs, nowMs + keepMsOf(false, limits), nowMs + keepMsOf(true, limits), n, salt, ns);
+  if (changes === 0) return false;
+  moved(ns, SCHEDULED, CANCELLED);
+  return true;
 }
 
 function cancelRow(db: Db, ns: number, row: Found, abort: boolean, limits: StoreLimits, nowMs: number): void {

@@ -131,6 +131,15 @@ export function recoverExpired(db: Db, ns: number, limit: number, limits: StoreL
   return rows.map((row) => recover(db, row, limits, nowMs));
 }
 
+/** Whether `recoverLost` has anything to do. */
+export function hasLost(db: Db, ns: number, nowMs: number): boolean {
+  const lost = db.sql(
+    `SELECT 1 FROM callbacks INDEXED BY by_lease
+     WHERE ns = ? AND lease IS NOT NULL AND (lease <= ? OR NOT ${aliveSql("callbacks.owner")}) LIMIT 1`,
+  );
+  return lost.get(ns, nowMs) !== undefined;
+}
+
 /** Give back or end those whose lease has run out, or whose owner is dead. */
 export function recoverLost(
   db: Db,

@@ -30,10 +30,13 @@ export function giveBack(
   row: { readonly n: number; readonly due: number; readonly tags: string | null },
   to: { readonly state: typeof SCHEDULED | typeof WAITING; readonly due: number },
 ): void {
-  db.sql(
-    `UPDATE callbacks SET state = ?, due = ?, lease = NULL, owner = NULL, abort = 0,
-       claimed = CASE WHEN ?1 = ${SCHEDULED} THEN NULL ELSE claimed END WHERE n = ?`,
-  ).run(to.state, to.due, row.n);
+  // A claim that never began leaves no trace.
+  const claimed = to.state === SCHEDULED ? "claimed = NULL, " : "";
+  db.sql(`UPDATE callbacks SET ${claimed}state = ?, due = ?, lease = NULL, owner = NULL, abort = 0 WHERE n = ?`).run(
+    to.state,
+    to.due,
+    row.n,
+  );
   if (row.tags !== null && row.due !== to.due) {
     removeTags(db, ns, row.n, row.due, row.tags);
     addTags(db, ns, row.n, to.due, row.tags);

@@ -1,8 +1,10 @@
 /** How a claimed run ended, and what is given back unstarted. The token decides, never the state alone. Runs in the file's thread. */
 import type { Db } from "../../../sqlite/tables.ts";
-import { type Fate, fateOfCrash, fateOfRetry, stateOfReleased } from "../../rules.ts";
+import type { EndState } from "../../callback.ts";
+import { type Fate, fateOfCrash, fateOfRetry, keepMsOf, stateOfReleased } from "../../rules.ts";
 import type { StoreLimits } from "../../store.ts";
 import { rowOf } from "./claim.ts";
+import { moved } from "./counts.ts";
 import { endRow, giveBack, isUnwanted } from "./ends.ts";
 import { setBody } from "./put.ts";
 import {
@@ -13,6 +15,7 @@ import {
   type RowTuple,
   RUNNING,
   SCHEDULED,
+  stateNumber,
   WAITING,
 } from "./rows.ts";
 
@@ -20,7 +23,7 @@ import {
 export type ClaimTuple = readonly [n: number, salt: number, token: number];
 
 export type EndTuple =
-  | readonly ["succeeded"]
+  | readonly ["succeeded", reason?: undefined]
   | readonly ["failed" | "stopped" | "crashed", reason: string]
   | readonly ["retry", due: number, task: string, retries: number, more: string | null, body: string];
 
@@ -49,17 +52,12 @@ interface HeldRow {
  * The row as it stands now; null: the lease was lost. For a run that simply ended, the moment alone: the caller knows the rest.
  */
 export function settle(db: Db, { ns, claim, end, limits }: SettleParams, nowMs: number): RowTuple | number | null {
+  if (end[0] === "succeeded" || end[0] === "failed" || end[0] === "stopped") {
+    return endHeld(db, ns, claim, end[0], end[1] ?? null, limits, nowMs) ? nowMs : null;
+  }
   const row = held(db, ns, claim);
   if (row === undefined) return null;
-  const keyed = row.key !== null;
   switch (end[0]) {
-    case "succeeded":
-      endRow(db, ns, row.n, { from: RUNNING, to: "succeeded", reason: null, keyed }, limits, nowMs);
-      return nowMs;
-    case "failed":
-    case "stopped":
-      endRow(db, ns, row.n, { from: RUNNING, to: end[0], reason: end[1], keyed }, limits, nowMs);
-      return nowMs;
     case "crashed": {
       const crashes = row.crashes + 1;
       db.sql("UPDATE callbacks SET crashes = ? WHERE n = ?").run(crashes, row.n);
@@ -79,6 +77,29 @@ export function settle(db: Db, { ns, claim, end, limits }: SettleParams, nowMs: 
     }
   }
   return rowOf(db, row.n);
+}
+
+/** The plain end of a run, in one statement: most runs end so. False: the lease was lost. */
+function endHeld(
+  db: Db,
+  ns: number,
+  [n, salt, token]: ClaimTuple,
+  state: EndState,
+  reason: string | null,
+  limits: StoreLimits,
+  nowMs: number,
+): boolean {
+  const to = stateNumber(state);
+  const { changes } = db
+    .sql(
+      `UPDATE callbacks SET state = ?, ended = ?, reason = ?, forget = CASE WHEN key IS NULL THEN ? ELSE ? END,
+         lease = NULL, owner = NULL, abort = 0
+       WHERE n = ? AND salt = ? AND ns = ? AND token = ? AND state = ${RUNNING}`,
+    )
+    .run(to, nowMs, reason, nowMs + keepMsOf(false, limits), nowMs + keepMsOf(true, limits), n, salt, ns, token);
+  if (changes === 0) return false;
+  moved(ns, RUNNING, to);
+  return true;
 }
 
 function meet(db: Db, ns: number, row: HeldRow, fate: Fate, limits: StoreLimits, nowMs: number, dueMs: number): void {

@@ -1,7 +1,7 @@
 /** What the schedule keeps in the embedded file, and what can be done with it. Runs in the file's thread. */
 import { type Db, grow, read, type SqliteTables, write } from "../../../sqlite/tables.ts";
 import { cancel, get, reschedule, revoke, revoked } from "./cancel.ts";
-import { claimDue, recoverLost } from "./claim.ts";
+import { claimDue, hasLost, recoverLost } from "./claim.ts";
 import { count, countsOf, group } from "./counts.ts";
 import { list } from "./list.ts";
 import { put, removeTags } from "./put.ts";
@@ -29,6 +29,18 @@ function nextDue(db: Db, { ns }: OfNamespace): number | null {
   const waiting = first.get(ns, WAITING)?.due as number | undefined;
   if (scheduled === undefined || waiting === undefined) return scheduled ?? waiting ?? null;
   return Math.min(scheduled, waiting);
+}
+
+/** Whether there is anything to sweep: looked at each second, so without the write lock. */
+function unswept(db: Db, { ns }: OfNamespace, nowMs: number): { readonly lost: boolean; readonly old: boolean } {
+  return {
+    lost: hasLost(db, ns, nowMs),
+    old:
+      db.sql("SELECT 1 FROM callbacks INDEXED BY by_forget WHERE ns = ? AND forget <= ? LIMIT 1").get(ns, nowMs) !==
+        undefined ||
+      db.sql("SELECT 1 FROM tombstones INDEXED BY by_until WHERE ns = ? AND until <= ? LIMIT 1").get(ns, nowMs) !==
+        undefined,
+  };
 }
 
 interface Old {
@@ -70,6 +82,7 @@ const ops = {
   renew: write(renew),
   settle: write(settle),
   release: write(release),
+  unswept: read(unswept),
   recoverLost: write(recoverLost),
   forget: write(forget),
   takeAborts: write(takeAborts),
