@@ -91,12 +91,15 @@ export const add = app.task("user.add", async (a, b) => ({ sum: a + b, pid: proc
 `,
       );
       const run = { cwd: project, env };
-      const args = ["-A", "app.js", "worker", "-l", "info", "-c", "1"];
+      const args = ["-A", "app.js", "worker", "-l", "debug", "-c", "1"];
       const worker = new Program(t, command, { ...run, args });
 
       const sent = await succeed(t, command, { ...run, args: ["-A", "app.js", "call", "user.add", "-a", "[40, 2]"] });
       const asked = ["-A", "app.js", "result", sent.stdout, "--wait", "60s"];
-      const { sum, pid } = JSON.parse((await succeed(t, command, { ...run, args: asked })).stdout);
+      const answer = await succeed(t, command, { ...run, args: asked }).catch((error: Error) => {
+        throw new Error(`${error.message}\nThe worker wrote:\n${worker.text}`);
+      });
+      const { sum, pid } = JSON.parse(answer.stdout);
 
       assert.equal(sum, 42);
       assert.notEqual(pid, worker.pid);
