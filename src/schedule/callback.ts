@@ -96,6 +96,8 @@ export type RunEnd =
   | { readonly kind: "retry"; readonly dueMs: number; readonly message: ParkedMessage; readonly reason: string }
   /** The child that ran it died. Follows `onLost`; the `crashLimit`-th crash ends it as dead. */
   | { readonly kind: "crashed"; readonly reason: string }
+  /** Its worker gave it up (a cold stop). Follows `onLost`, and counts as a loss of the worker: no fault of the callback's. */
+  | { readonly kind: "lost"; readonly reason: string }
   /** Aborted by request: no further run. */
   | { readonly kind: "stopped"; readonly reason: string };
 

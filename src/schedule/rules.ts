@@ -63,13 +63,10 @@ export function fateOfCrash(row: LostRow, limits: StoreLimits, reason: string): 
 }
 
 /** Of one whose worker was lost: it died, or stalled past the lease. */
-export function fateOfLoss(row: LostRow, limits: StoreLimits): Fate {
+export function fateOfLoss(row: LostRow, limits: StoreLimits, how = "its worker died or stalled past its lease"): Fate {
   if (row.unwanted) return UNWANTED;
-  if (row.onLost === "fail")
-    return { state: "failed", reason: "WorkerLostError: its worker died or stalled past its lease" };
-  if (row.losses >= limits.lostLimit) {
-    return { state: "dead", reason: `its worker died or stalled past its lease ${times(row.losses)}` };
-  }
+  if (row.onLost === "fail") return { state: "failed", reason: `WorkerLostError: ${how}` };
+  if (row.losses >= limits.lostLimit) return { state: "dead", reason: `${how}, ${times(row.losses)}` };
   return WAITING;
 }
 

@@ -89,6 +89,21 @@ export function testLosing(opened: Opened): void {
     assert.match((await store.get({ id: second.callback.id }))?.reason ?? "", /WorkerLostError/);
   });
 
+  test("a run that its worker gave up is a loss of the worker, and no crash: restarts kill no innocent callback (G10)", async () => {
+    const under = await opened({ limits: { crashLimit: 2, lostLimit: 3 } });
+    const { store } = under;
+    let claim = await running(under);
+    for (let i = 0; i < 2; i++) {
+      assert.equal((await store.settle(claim, { kind: "lost", reason: "a cold stop" })).state, "waiting");
+      claim = await claimOne(store);
+    }
+
+    const dead = await store.settle(claim, { kind: "lost", reason: "a cold stop" });
+
+    assert.equal(dead.state, "dead");
+    assert.match(dead.reason ?? "", /a cold stop, 3 times/);
+  });
+
   test("a lost worker counts apart from crashes, and has a limit of its own (G10)", async () => {
     const under = await opened({ limits: { crashLimit: 2, lostLimit: 4 } });
     const { store, clock } = under;

@@ -159,6 +159,10 @@ export class ScheduleModel {
         row.crashes += 1;
         this.#afterLoss(row, row.crashes >= this.#limits.crashLimit, nowMs);
         break;
+      case "lost":
+        row.losses += 1;
+        this.#afterLoss(row, row.losses >= this.#limits.lostLimit, nowMs);
+        break;
       case "retry":
         if (this.#isUnwanted(row, nowMs)) this.#end(row, "stopped", nowMs);
         else {

@@ -147,8 +147,7 @@ export class Firing {
           reason: outcome.error.text,
         };
       case "aborted":
-        if (outcome.reason === COLD_STOP)
-          return { kind: "crashed", reason: "the worker was stopped cold while it ran" };
+        if (outcome.reason === COLD_STOP) return { kind: "lost", reason: "its worker was stopped cold while it ran" };
         await this.#recorded(recorder.ended(message, task, outcome, runtimeMs));
         return { kind: "stopped", reason: outcome.reason };
     }
@@ -161,7 +160,7 @@ export class Firing {
 
   /** How the store settled a run of ours: a crash may have ended it. */
   async settled(callback: Callback, end: RunEnd): Promise<void> {
-    if (end.kind !== "crashed" || callback.state === "waiting") return;
+    if ((end.kind !== "crashed" && end.kind !== "lost") || callback.state === "waiting") return;
     await this.ended({ callback, state: callback.state === "dead" ? "dead" : "failed" });
   }
 

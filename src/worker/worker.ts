@@ -79,7 +79,10 @@ export class Worker {
   }
 
   /** State of each step in the order of their start; those of the Consumer blueprint while it has a connection. */
-  get states(): { readonly worker: ReadonlyMap<string, StepState>; readonly consumer?: ReadonlyMap<string, StepState> } {
+  get states(): {
+    readonly worker: ReadonlyMap<string, StepState>;
+    readonly consumer?: ReadonlyMap<string, StepState>;
+  } {
     const worker = this.#blueprint.states;
     if (worker.get(consumerStep.name) !== "running") return { worker };
     const consumer = this.#blueprint.part(consumerStep).blueprint?.states;

@@ -288,6 +288,7 @@ const end = fc.oneof(
   fc.constant({ kind: "failed", reason: "no" } as const),
   fc.constant({ kind: "stopped", reason: "asked" } as const),
   { weight: 2, arbitrary: fc.constant({ kind: "crashed", reason: "SIGKILL" } as const) },
+  fc.constant({ kind: "lost", reason: "a cold stop" } as const),
   { weight: 2, arbitrary: spanMs.map((inMs) => ({ kind: "retry", inMs }) as const) },
 );
 

@@ -197,6 +197,10 @@ export class MemoryScheduleStore implements ScheduleStore {
         row.crashes += 1;
         this.#meet(row, fateOfCrash(this.#lostRow(row, nowMs), this.#limits, reasonOf(end.reason)), nowMs);
         break;
+      case "lost":
+        row.losses += 1;
+        this.#meet(row, fateOfLoss(this.#lostRow(row, nowMs), this.#limits, reasonOf(end.reason)), nowMs);
+        break;
       case "retry": {
         const fate = fateOfRetry(this.#isUnwanted(row, nowMs));
         if (fate.state === "waiting") {

@@ -1,7 +1,7 @@
 /** How a claimed run ended, and what is given back unstarted. The token decides, never the state alone. Runs in the file's thread. */
 import type { Db } from "../../../sqlite/tables.ts";
 import type { EndState } from "../../callback.ts";
-import { type Fate, fateOfCrash, fateOfRetry, keepMsOf, stateOfReleased } from "../../rules.ts";
+import { type Fate, fateOfCrash, fateOfLoss, fateOfRetry, keepMsOf, stateOfReleased } from "../../rules.ts";
 import type { StoreLimits } from "../../store.ts";
 import { rowOf } from "./claim.ts";
 import { moved } from "./counts.ts";
@@ -24,7 +24,7 @@ export type ClaimTuple = readonly [n: number, salt: number, token: number];
 
 export type EndTuple =
   | readonly ["succeeded", reason?: undefined]
-  | readonly ["failed" | "stopped" | "crashed", reason: string]
+  | readonly ["failed" | "stopped" | "crashed" | "lost", reason: string]
   | readonly ["retry", due: number, task: string, retries: number, more: string | null, body: string];
 
 export interface SettleParams {
@@ -58,12 +58,16 @@ export function settle(db: Db, { ns, claim, end, limits }: SettleParams, nowMs: 
   const row = held(db, ns, claim);
   if (row === undefined) return null;
   switch (end[0]) {
-    case "crashed": {
-      const crashes = row.crashes + 1;
-      db.sql("UPDATE callbacks SET crashes = ? WHERE n = ?").run(crashes, row.n);
+    case "crashed":
+    case "lost": {
+      const crashed = end[0] === "crashed";
+      const crashes = row.crashes + (crashed ? 1 : 0);
+      const losses = row.losses + (crashed ? 0 : 1);
+      db.sql("UPDATE callbacks SET crashes = ?, losses = ? WHERE n = ?").run(crashes, losses, row.n);
       const onLost = (row.flags & FLAG_FAIL_WHEN_LOST) === 0 ? "rerun" : "fail";
-      const lost = { onLost, crashes, losses: row.losses, unwanted: isUnwanted(db, ns, row, nowMs) } as const;
-      meet(db, ns, row, fateOfCrash(lost, limits, end[1]), limits, nowMs, nowMs);
+      const lost = { onLost, crashes, losses, unwanted: isUnwanted(db, ns, row, nowMs) } as const;
+      const fate = crashed ? fateOfCrash(lost, limits, end[1]) : fateOfLoss(lost, limits, end[1]);
+      meet(db, ns, row, fate, limits, nowMs, nowMs);
       break;
     }
     case "retry": {
