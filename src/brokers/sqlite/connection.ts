@@ -11,11 +11,11 @@ import type { BrokerConnection, Consumer, Delivery, PublishTarget } from "../bro
 import { checkPrefetch, checkPublish, checkQueueName, queueOf } from "../check.ts";
 import { BrokerUnavailableError, QueueMissingError, UnroutableError } from "../errors.ts";
 import { Consuming } from "./consuming.ts";
-import { headersText, propertiesText } from "./headers.ts";
 import { hint } from "./neighbours.ts";
 import { Outbox } from "./outbox.ts";
 import { giveBack, giveBackLater, type Leaving } from "./returning.ts";
 import { tables } from "./tables.ts";
+import { headersText, propertiesText } from "./text.ts";
 import { Trouble } from "./trouble.ts";
 
 /** Messages dropped in one go by a purge. */

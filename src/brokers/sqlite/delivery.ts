@@ -1,8 +1,8 @@
 /** A message of the file in somebody's hands. */
 import type { WireMessage } from "../../protocol/message.ts";
 import type { Delivery } from "../broker.ts";
-import { headersOf, propertiesOf } from "./headers.ts";
 import { BACK, type ClaimedRow, DROP, type Fate, type SettleRow } from "./rows.ts";
+import { headersOf, propertiesOf } from "./text.ts";
 
 export interface Hand {
   /** Nothing when it is not in hand any more. */

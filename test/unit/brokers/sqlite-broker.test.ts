@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { test } from "node:test";
-import { headersOf, headersText } from "../../../src/brokers/sqlite/headers.ts";
+import { headersOf, headersText } from "../../../src/brokers/sqlite/text.ts";
 import { openSqliteBroker } from "../../../src/brokers/sqlite.ts";
 import { tempDir } from "../../support/temp.ts";
 import { Arrivals, bench, numbered, publish, publishElsewhere, textOf, wire } from "./sqlite-support.ts";
@@ -224,44 +224,13 @@ test("a cancelled consumer's claim that was under way goes to the other consumer
   assert.equal(b?.redelivered, false);
 });
 
-test("headers come out as they went in; what JSON lacks becomes text, what AMQP lacks is refused", () => {
-  const back = (headers: Record<string, unknown>) => ({ ...headersOf(headersText(headers)) });
+test("headers come out of the file as they went in, without a prototype", () => {
+  const headers = { lang: "py", eta: null, timelimit: [null, 1.5], "": "", "ключ 🐎": { a: [{}] }, toJSON: "text" };
 
-  assert.deepEqual(back({ lang: "py", eta: null, timelimit: [null, 1.5], "": "", "ключ 🐎": { a: [{}] } }), {
-    lang: "py",
-    eta: null,
-    timelimit: [null, 1.5],
-    "": "",
-    "ключ 🐎": { a: [{}] },
-  });
-  assert.deepEqual(
-    back({
-      when: new Date(0),
-      bytes: Buffer.from("ů"),
-      raw: new Uint8Array([255]),
-      big: 2n ** 60n,
-      small: 5n,
-      none: undefined,
-    }),
-    { when: "1970-01-01T00:00:00.000Z", bytes: "ů", raw: "/w==", big: "1152921504606846976", small: 5 },
-  );
-  assert.equal(Object.getPrototypeOf(headersOf("{}")), null);
-  assert.deepEqual(back({ toJSON: "text" }), { toJSON: "text" });
-  const loop: Record<string, unknown> = {};
-  loop.again = loop;
-  for (const [bad, name] of [
-    [Number.NaN, "h"],
-    [Number.POSITIVE_INFINITY, "h"],
-    [() => 1, "h"],
-    [Symbol("s"), "h"],
-    [{ deep: [new Date(Number.NaN)] }, "h.deep\\[0\\]"],
-    [loop, "h.again"],
-  ] as const) {
-    assert.throws(() => headersText({ h: bad }), {
-      code: "ERR_INVALID_INPUT",
-      message: new RegExp(`^header "${name}`),
-    });
-  }
+  const back = headersOf(headersText(headers));
+
+  assert.deepEqual({ ...back }, headers);
+  assert.equal(Object.getPrototypeOf(back), null);
 });
 
 test("a header that no broker carries is refused, and nothing is published", async (t) => {
