@@ -104,8 +104,10 @@ export class ChangeWatch {
 
   #onEvent(): void {
     this.check();
+    // From the beginning, also when a late look is pending: it may be a quarter of a second away.
+    this.#look?.cancel();
     this.#lookStepMs = FIRST_LOOK_MS;
-    if (this.#look === undefined) this.#armLook();
+    this.#armLook();
   }
 
   #armLook(): void {
