@@ -45,13 +45,20 @@ export function aliveOwner(row: OwnerRow): Liveness {
 export async function sweepOwners(file: SqliteFile, clock: Clock): Promise<number> {
   const owners = file.use(tables);
   const dead = (await owners.call("list", null)).filter((row) => aliveOwner(row) === "dead");
+  // A process may hold things under several names (callbacks, messages), and its children work for all of them.
+  const running = new Set<string>();
+  for (const row of dead) if (!(await endChildren(row, clock))) running.add(processOf(row));
   let buried = 0;
   for (const row of dead) {
-    if (await endChildren(row, clock)) buried += await owners.call("bury", row);
+    if (!running.has(processOf(row))) buried += await owners.call("bury", row);
   }
   const nowMs = clock.wallMs();
   if (dead.length > 0) await owners.call("forget", { beforeMs: nowMs - KEEP_MS, limit: FORGET_LIMIT });
   return buried;
+}
+
+function processOf({ pid, started, boot }: OwnerRow): string {
+  return `${pid} ${started} ${boot}`;
 }
 
 /** False: one of them is still there (it hangs in the kernel): what it runs must not run twice. */
