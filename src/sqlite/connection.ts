@@ -199,8 +199,11 @@ export class Connection implements Db {
     }
   }
 
-  /** Bring the log into the file and start it again from its beginning. False: somebody is still using it. */
-  checkpoint(mode: "PASSIVE" | "TRUNCATE"): boolean {
+  /**
+   * Bring the log into the file. RESTART: and begin it again, in the space that it has, which a full disk cannot take away;
+   * TRUNCATE: and give that space back. False: somebody is still using it.
+   */
+  checkpoint(mode: "PASSIVE" | "RESTART" | "TRUNCATE"): boolean {
     if (!this.checkpointsLocked || mode === "PASSIVE") return this.#checkpoint(mode);
     // With a busy timeout it waits for the write lock; without, SQLite would fall back to a passive checkpoint.
     this.exec("PRAGMA busy_timeout = 5000");

@@ -136,11 +136,11 @@ class FileThread {
   /** Readers that never stop can keep SQLite from starting its log again; then we insist, from time to time. */
   #keepLogShort(group: readonly Call[]): void {
     for (const call of group) this.#logBytes += call[3];
-    const limit = this.#holder.current?.checkpointsLocked === true ? CUT_LOG_BYTES_LOCKED : CUT_LOG_BYTES;
-    if (this.#logBytes < limit) return;
+    const locked = this.#holder.current?.checkpointsLocked === true;
+    if (this.#logBytes < (locked ? CUT_LOG_BYTES_LOCKED : CUT_LOG_BYTES)) return;
     this.#logBytes = 0;
     try {
-      this.#holder.current?.checkpoint("TRUNCATE");
+      this.#holder.current?.checkpoint(locked ? "RESTART" : "TRUNCATE");
     } catch {
       // Locked, or full: the next one tries again.
     }

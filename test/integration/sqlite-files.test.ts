@@ -242,8 +242,8 @@ test(
     await mkdir(disk);
     const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=24m", "lovage-test", disk]);
     if (mounted.status !== 0) return t.skip("no right to mount a small disk here");
+    const store = await openSqliteSchedule(join(disk, "lovage.db"));
     try {
-      const store = await openSqliteSchedule(join(disk, "lovage.db"));
       const large = JSON.stringify([["x".repeat(50_000)], {}, {}]);
       const ids: string[] = [];
       let full: unknown;
@@ -270,8 +270,8 @@ test(
       await add(store, dueAt(1));
       const { claims } = await store.claimDue(ALICE, 1_000, HOUR_MS);
       assert.equal(claims.length, Math.ceil(ids.length / 2));
-      await store.close();
     } finally {
+      await store.close();
       execFileSync("umount", [disk]);
     }
   },
