@@ -1,5 +1,6 @@
 /** The embedded broker between processes: real ones, that are killed as a machine kills them. */
 import assert from "node:assert/strict";
+import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import type { BrokerConnection, Delivery } from "../../src/brokers/broker.ts";
@@ -154,6 +155,45 @@ test("what a publisher was told is there when it is killed the moment after", HA
     [],
   );
 });
+
+test(
+  "a file that is away for a while costs no message: what was acknowledged meanwhile is written when it is back",
+  HANG,
+  async (t) => {
+    const path = join(await tempDir(t), "broker.db");
+    const log: string[] = [];
+    const broker = await openSqliteBroker(path, { log: { warn: (text) => void log.push(text) } });
+    atEnd(t, () => broker.close());
+    const connection = await broker.connect({ name: "test", timeoutMs: 60_000 });
+    atEnd(t, () => connection.close());
+    await connection.declareQueue("q");
+    await connection.setPrefetch(2);
+    const inbox = new Inbox();
+    await connection.consume("q", inbox.receive);
+    await publish(connection, 0, 1);
+    const [first] = await inbox.take(1);
+
+    await move(path, `${path}-away`);
+    await assert.rejects(publish(connection, 1, 2), { code: "ERR_STORE_UNAVAILABLE" });
+    await assert.rejects(broker.connect({ name: "another", timeoutMs: 60_000 }), { code: "ERR_STORE_UNAVAILABLE" });
+    const acked = first?.ack();
+    await move(`${path}-away`, path);
+    await acked;
+    await publish(connection, 2, 3);
+    const [next] = await inbox.take(1);
+
+    assert.equal(textOf(next), "2");
+    await next?.ack();
+    assert.equal(await connection.depth("q"), 0);
+    assert.equal(log.filter((line) => line.includes("trying again until it works")).length <= 3, true, log.join("\n"));
+  },
+);
+
+/** The file and its log. */
+async function move(from: string, to: string): Promise<void> {
+  await rename(from, to);
+  await rename(`${from}-wal`, `${to}-wal`).catch((error: NodeJS.ErrnoException) => assert.equal(error.code, "ENOENT"));
+}
 
 /** Deliveries, waited for by number. */
 class Inbox {

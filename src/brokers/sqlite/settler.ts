@@ -111,7 +111,8 @@ export class Settler {
     batch.failed = true;
     this.#options.onTrouble(error);
     if (this.#ended) this.#close(batch);
-    else batch.wait = this.#options.clock.timeout(() => this.#send(batch), batch.backoff.nextMs(), { ref: false });
+    // Somebody waits for it, as for any answer of the file: the process stays alive.
+    else batch.wait = this.#options.clock.timeout(() => this.#send(batch), batch.backoff.nextMs());
   }
 
   #close(batch: Batch): void {
