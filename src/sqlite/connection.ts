@@ -79,7 +79,7 @@ export class Connection implements Db {
       throw this.errorOf(thrown, "opened");
     }
     try {
-      const version = sqliteVersion(this.#db);
+      const version = this.unlocked(() => sqliteVersion(this.#db));
       this.checkpointsLocked = hasWalResetBug(version);
       if (this.checkpointsLocked) {
         this.notes.push(
@@ -273,7 +273,7 @@ export class Connection implements Db {
   #setUp(options: ConnectionOptions): void {
     const db = this.#db;
     this.unlocked(() => db.exec("PRAGMA schema_version"));
-    this.#refuseForeign();
+    this.unlocked(() => this.#refuseForeign());
     const mode = this.unlocked(() => db.prepare("PRAGMA journal_mode = WAL").get()?.journal_mode);
     if (mode !== "wal") {
       throw new StorePathError(
@@ -291,7 +291,7 @@ export class Connection implements Db {
         `${options.path} is not yet safe again after an I/O error: another process is using its log`,
       );
     }
-    if (this.#refuseForeign() === "ours") return;
+    if (this.unlocked(() => this.#refuseForeign()) === "ours") return;
     this.transaction(() => {
       if (this.#refuseForeign() === "ours") return; // another process was faster
       db.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
@@ -300,9 +300,10 @@ export class Connection implements Db {
   }
 
   #refuseForeign(): "ours" | "new" {
+    // In this order: another process writes both in one transaction, so an object that is seen here has its id by then.
+    const objects = this.#db.prepare("SELECT count(*) AS n FROM sqlite_schema").get()?.n;
     const id = Number(this.#db.prepare("PRAGMA application_id").get()?.application_id);
     if (id === APPLICATION_ID) return "ours";
-    const objects = this.#db.prepare("SELECT count(*) AS n FROM sqlite_schema").get()?.n;
     if (id === 0 && objects === 0) return "new";
     throw new StoreSchemaError(`${this.#path} is the database of another program: give Lovage a file of its own`);
   }
