@@ -79,9 +79,9 @@ async function schedules(round: number): Promise<void> {
   const name = `schedules-${round}`;
   setUp(name);
   const { app, lateness } = await freshTasks(name);
-  await lateness.callAfter(FAR, [0]);
-  const one = await perSecond(500, async () => {
-    for (let i = 0; i < 500; i += 1) await lateness.callAfter(FAR, [i]);
+  for (let i = 0; i < 300; i += 1) await lateness.callAfter(FAR, [i]);
+  const one = await perSecond(1_000, async () => {
+    for (let i = 0; i < 1_000; i += 1) await lateness.callAfter(FAR, [i]);
   });
   record("schedule, one at a time /s", one);
   const ids: string[] = [];
