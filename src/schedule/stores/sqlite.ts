@@ -223,10 +223,15 @@ export class SqliteScheduleStore implements ScheduleStore {
   }
 
   async sweep(limit: number): Promise<Ended[]> {
-    await sweepOwners(this.#file, systemClock);
-    const { lost, old } = await this.#ops.call("unswept", { ns: this.#ns }, this.#now());
+    // Asked together: each second, on an idle machine too.
+    const [buried, { lost, old }] = await Promise.all([
+      sweepOwners(this.#file, systemClock),
+      this.#ops.call("unswept", { ns: this.#ns }, this.#now()),
+    ]);
     const [recovered] = await Promise.all([
-      lost ? this.#ops.call("recoverLost", { ns: this.#ns, limit, limits: this.#limits }, this.#now()) : [],
+      lost || buried > 0
+        ? this.#ops.call("recoverLost", { ns: this.#ns, limit, limits: this.#limits }, this.#now())
+        : [],
       old ? this.#ops.call("forget", { ns: this.#ns, limit }, this.#now()) : 0,
     ]);
     return recovered.map(endedOf);
