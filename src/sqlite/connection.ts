@@ -27,7 +27,7 @@ const APPLICATION_ID = 0x4c6f7667;
 /** In KiB. Counts into the process's memory whatever the number of rows, so it stays small. */
 const CACHE_KIB = 6 * 1024;
 /** Pages in the log from which a commit also checkpoints. */
-const CHECKPOINT_PAGES = 4_000;
+const CHECKPOINT_PAGES = 2_000;
 /** The log is cut back to this when it is reset. */
 const WAL_LIMIT_BYTES = 64 * 1024 * 1024;
 /** A file up to this size is checked whole when it is opened; it takes some 10 ms. */

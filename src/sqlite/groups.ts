@@ -16,8 +16,11 @@ import type { SqliteOp, SqliteTables } from "./tables.ts";
 /** Larger groups do not make an fsync cheaper, and keep everybody waiting. */
 const GROUP_BYTES = 256 * 1024;
 const GROUP_CALLS = 2_000;
-/** Free space below which what adds to the file is refused: room for the log of what settles, cancels and cleans up. */
-const RESERVE_BYTES = 8 * 1024 * 1024;
+/**
+ * Free space below which what adds to the file is refused: room for the log of what settles, cancels and cleans up (8 MiB until it
+ * is begun again), and for the file to take the log in.
+ */
+const RESERVE_BYTES = 16 * 1024 * 1024;
 
 const SQLITE_IOERR = 10;
 const SQLITE_FULL = 13;

@@ -240,7 +240,7 @@ test(
   async (t) => {
     const disk = join(folder, "disk");
     await mkdir(disk);
-    const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=24m", "lovage-test", disk]);
+    const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=48m", "lovage-test", disk]);
     if (mounted.status !== 0) return t.skip("no right to mount a small disk here");
     const store = await openSqliteSchedule(join(disk, "lovage.db"));
     try {
@@ -257,7 +257,7 @@ test(
         );
       }
       assert.equal(full, "ERR_STORE_FULL");
-      await writeFile(join(disk, "ballast"), Buffer.alloc(64 * 1_024 * 1_024)).catch(() => undefined); // to the last byte
+      await writeFile(join(disk, "ballast"), Buffer.alloc(96 * 1_024 * 1_024)).catch(() => undefined); // to the last byte
 
       for (const id of ids) assert.equal((await store.get({ id }))?.id, id);
       const claim = await claimOne(store);
@@ -266,7 +266,7 @@ test(
       await assert.rejects(store.put([dueAt(1)]), { code: "ERR_STORE_FULL" });
 
       await rm(join(disk, "ballast"));
-      execFileSync("mount", ["-o", "remount,size=64m", disk]);
+      execFileSync("mount", ["-o", "remount,size=96m", disk]);
       await add(store, dueAt(1));
       const { claims } = await store.claimDue(ALICE, 1_000, HOUR_MS);
       assert.equal(claims.length, Math.ceil(ids.length / 2));
