@@ -35,6 +35,8 @@ export function preparePlace(path: string, create: boolean): string | undefined 
 function refuseOrphanLog(path: string, missing: boolean): void {
   const log = statOf(`${path}-wal`);
   if (log === undefined || log.size === 0) return;
+  // Whoever makes the file at this moment writes it before its log.
+  if ((statOf(path)?.size ?? 0) > 0) return;
   throw new StoreCorruptError(
     `${path} is ${missing ? "missing" : "empty"}, but its log ${path}-wal is not: restore both from a backup, or move the log away to begin anew`,
   );
