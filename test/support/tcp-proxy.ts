@@ -6,7 +6,7 @@ export interface TcpProxy {
   readonly port: number;
   /** End every connection at once. */
   sever(): void;
-  /** Pass nothing on, either way, from now on: the peer is silent, and its connections stay open. */
+  /** Pass nothing on, either way, from now on, not even an end: the peer is silent, and its connections stay open. */
   freeze(): void;
   close(): Promise<void>;
 }
@@ -19,6 +19,8 @@ export async function startTcpProxy(target: { readonly host: string; readonly po
     const pair = [inner, outer] as const;
     pairs.add(pair);
     const end = () => {
+      // Frozen, the end of one side does not reach the other either: RabbitMQ hangs up on us too when it hears nothing.
+      if (frozen) return;
       pairs.delete(pair);
       inner.destroy();
       outer.destroy();
