@@ -1,5 +1,7 @@
 /** kill -9 of the worker and all its processes: what was accepted starts exactly once. */
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { interop } from "../support/interop.ts";
 import { needRabbitmq } from "../support/servers.ts";
@@ -26,6 +28,33 @@ for (const [name, broker, skip] of [
 
       assert.equal(world.ledger.count("scream", "once"), 1);
       assert.equal(await client.schedule.cancel(id), "finished");
+      await second.stop();
+    });
+
+    test("while tasks run: one acknowledged early is not repeated, one acknowledged late is", async (t) => {
+      const world = await interop(t, { ...options, concurrency: 3 });
+      const first = await world.worker();
+      const client = world.client();
+      const gate = join(world.folder, "gate");
+      const early = await client.signature("demo.hold", { args: [gate] }).delay();
+      const late = await client.signature("demo.late", { args: ["again", 2] }).delay();
+      await world.ledger.waitFor(1, "holding");
+      await world.ledger.waitFor(1, "late");
+      // A process acknowledges in order: when this one is done, the early acknowledgement before it is through.
+      await world.call(client, "demo.foo", "meanwhile");
+
+      await first.kill9();
+      await writeFile(gate, "");
+      const second = await world.worker();
+
+      assert.equal(await late.get({ timeout: 60 }), "again");
+      await settled(world, client);
+      assert.deepEqual(
+        world.ledger.of("late").map(([, , redelivered]) => redelivered),
+        [false, true],
+      );
+      assert.equal(world.ledger.count("holding"), 1);
+      assert.equal(await early.status(), "PENDING");
       await second.stop();
     });
 

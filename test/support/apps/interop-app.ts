@@ -48,6 +48,13 @@ app.task("demo.hold", async (file: string) => {
   return process.pid;
 });
 
+/** Acknowledged when it has ended: what is lost with its worker is for the next one. */
+app.task("demo.late", { acksLate: true }, async (word: string, seconds: number) => {
+  note("late", word, currentTask().request.deliveryInfo?.redelivered);
+  await wait(seconds * 1_000);
+  return word;
+});
+
 app.task("demo.fail", (text: string) => {
   throw new RangeError(text);
 });
