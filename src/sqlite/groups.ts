@@ -21,6 +21,8 @@ const GROUP_CALLS = 2_000;
  * is begun again), and for the file to take the log in.
  */
 const RESERVE_BYTES = 16 * 1024 * 1024;
+/** How often the free space is looked at. */
+const LOOK_MS = 10;
 
 const SQLITE_IOERR = 10;
 const SQLITE_FULL = 13;
@@ -40,6 +42,8 @@ export class Groups {
   readonly #holder: Holder;
   readonly #ops: Op[] = [];
   readonly #groups: NonNullable<SqliteTables["group"]>[] = [];
+  #lookedMs = Number.NEGATIVE_INFINITY;
+  #wasFull = false;
 
   constructor(holder: Holder) {
     this.#holder = holder;
@@ -152,8 +156,17 @@ export class Groups {
   }
 
   #isNearlyFull(): boolean {
+    // Not before each of five thousand commits a second: what they can write meanwhile is a small part of the reserve.
+    const nowMs = systemClock.monoMs();
+    if (!this.#wasFull && nowMs - this.#lookedMs < LOOK_MS) return false;
+    this.#lookedMs = nowMs;
+    this.#wasFull = this.#isNearlyFullNow();
+    return this.#wasFull;
+  }
+
+  #isNearlyFullNow(): boolean {
     try {
-      const { bavail, bsize } = statfsSync(dirname(this.#holder.path)); // some 3 µs
+      const { bavail, bsize } = statfsSync(dirname(this.#holder.path));
       return bavail * bsize < RESERVE_BYTES;
     } catch {
       return false; // a file system that does not say; SQLite will

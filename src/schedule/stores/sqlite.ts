@@ -101,6 +101,8 @@ export class SqliteScheduleStore implements ScheduleStore {
   readonly #limits: StoreLimits;
   /** Undefined: the machine's, read in the thread. */
   readonly #clock: Clock | undefined;
+  /** The owners were looked at once, whether or not they held anything: their orphans may still run. */
+  #swept = false;
   #closed = false;
 
   constructor(file: SqliteFile, ns: number, limits: StoreLimits, clock: Clock | undefined) {
@@ -223,11 +225,10 @@ export class SqliteScheduleStore implements ScheduleStore {
   }
 
   async sweep(limit: number): Promise<Ended[]> {
-    // Asked together: each second, on an idle machine too.
-    const [buried, { lost, old }] = await Promise.all([
-      sweepOwners(this.#file, systemClock),
-      this.#ops.call("unswept", { ns: this.#ns }, this.#now()),
-    ]);
+    // Asked each second, on an idle machine too: whose owner lives is looked at only when something is held.
+    const { held, lost, old } = await this.#ops.call("unswept", { ns: this.#ns }, this.#now());
+    const buried = held || !this.#swept ? await sweepOwners(this.#file, systemClock) : 0;
+    this.#swept = true;
     const [recovered] = await Promise.all([
       lost || buried > 0
         ? this.#ops.call("recoverLost", { ns: this.#ns, limit, limits: this.#limits }, this.#now())

@@ -32,8 +32,15 @@ function nextDue(db: Db, { ns }: OfNamespace): number | null {
 }
 
 /** Whether there is anything to sweep: looked at each second, so without the write lock. */
-function unswept(db: Db, { ns }: OfNamespace, nowMs: number): { readonly lost: boolean; readonly old: boolean } {
+function unswept(
+  db: Db,
+  { ns }: OfNamespace,
+  nowMs: number,
+): { readonly held: boolean; readonly lost: boolean; readonly old: boolean } {
   return {
+    held:
+      db.sql("SELECT 1 FROM callbacks INDEXED BY by_lease WHERE ns = ? AND lease IS NOT NULL LIMIT 1").get(ns) !==
+      undefined,
     lost: hasLost(db, ns, nowMs),
     old:
       db.sql("SELECT 1 FROM callbacks INDEXED BY by_forget WHERE ns = ? AND forget <= ? LIMIT 1").get(ns, nowMs) !==
