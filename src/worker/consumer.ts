@@ -8,7 +8,7 @@ import type { AnyStep } from "../blueprint/step-set.ts";
 import type { Broker, BrokerConnection } from "../brokers/broker.ts";
 import type { Clock } from "../kit/clock.ts";
 import { sleep } from "../kit/deadline.ts";
-import { messageOf, toError, UnavailableError } from "../kit/errors.ts";
+import { ClosedError, messageOf, toError, UnavailableError } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
 
 /** The connection that the Consumer blueprint's steps live on. */
@@ -52,10 +52,13 @@ export class Consumer {
   /** Resolves when messages are consumed for the first time. Rejects when the broker cannot be had and is not to be tried again. */
   start(): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#running = this.#run(resolve).catch((error) => {
-        reject(error);
-        this.#fail(toError(error));
-      });
+      this.#running = this.#run(resolve).then(
+        () => reject(new ClosedError("the consumer was stopped before it had a connection")),
+        (error) => {
+          reject(error);
+          this.#fail(toError(error));
+        },
+      );
     });
   }
 

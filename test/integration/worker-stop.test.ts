@@ -41,6 +41,15 @@ describe("a worker that is told to stop", () => {
     assert.deepEqual(await waiting.get({ timeout: 60 }), { word: "waits", times: 1 });
   });
 
+  test("TERM ends a worker that has not found its broker yet", async (t) => {
+    const world = await interop(t, { broker: { url: "amqp://guest:secret@127.0.0.1:9//" } });
+    const worker = world.startWorker();
+    await worker.waitForLine(/Cannot connect to amqp:\/\/guest:\*\*@127\.0\.0\.1:9.*Trying again/);
+
+    assert.deepEqual(await worker.stop("SIGTERM"), { status: 0, signal: null });
+    assert.doesNotMatch(worker.text, /secret/);
+  });
+
   test("a signal that comes twice at once, as npm and timeout send it, is still a warm stop", async (t) => {
     const world = await interop(t, { broker: "sqlite", concurrency: 1 });
     const worker = await world.worker();

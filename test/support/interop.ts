@@ -47,14 +47,18 @@ export class Interop {
 
   /** A worker, ready. */
   async worker(env: Record<string, string> = {}, ...args: string[]): Promise<Program> {
-    const worker = startWorker(this.#t, {
+    const worker = this.startWorker(env, ...args);
+    await worker.waitForLine(/ ready\.$/);
+    return worker;
+  }
+
+  startWorker(env: Record<string, string> = {}, ...args: string[]): Program {
+    return startWorker(this.#t, {
       app: APP,
       args: ["-l", "info", "-c", String(this.#concurrency), ...args],
       env: { ...this.#env, ...env },
       cwd: this.folder,
     });
-    await worker.waitForLine(/ ready\.$/);
-    return worker;
   }
 
   /** An app of this process, on the same broker, schedule and results. */
