@@ -16,6 +16,22 @@ export type OnLost = "rerun" | "fail";
 /** What happens to a one-shot callback that is claimed later than its grace time. (SEMANTICS G13) */
 export type Misfire = "fire" | "skip";
 
+/**
+ * What happens to an occurrence that is due while an earlier one of its recurrence has started and not ended (it runs, or waits to run
+ * again): it runs beside it, it ends as skipped, or it waits until that one has ended.
+ */
+export type Overlap = "allow" | "skip" | "queue";
+
+/** Of a callback that is one occurrence of a recurrence: which. One row for each recurrence, generation and nominal time. (SEMANTICS G12) */
+export interface Occurrence {
+  /** Id of the recurrence. */
+  readonly recurrence: string;
+  readonly generation: number;
+  /** The moment that the rule names; `dueMs` is later by the jitter, or by what it waited for. */
+  readonly nominalMs: number;
+  readonly overlap: Overlap;
+}
+
 /** What `put` does when a live callback already has the key. (SEMANTICS G7) */
 export type OnConflict = "keep" | "replace" | "reject";
 
@@ -64,6 +80,8 @@ export interface Callback {
   readonly queue: string;
   readonly tags: readonly string[];
   readonly message: ParkedMessage;
+  /** Absent for a callback of its own. */
+  readonly occurrence?: Occurrence;
   /** Claims committed so far. 0 if and only if it never could have started (I3). */
   readonly attempts: number;
   /** Fencing token; strictly increases with every claim, reschedule and replace. */
@@ -75,7 +93,7 @@ export interface Callback {
   readonly leaseUntilMs?: number;
   /** When it ended, for an end state. */
   readonly endedMs?: number;
-  /** Why it ended as it did, one line; for failed, dead, expired and skipped. */
+  /** Why it ended as it did, one line; for failed, dead, expired and skipped, and for an occurrence cancelled with its recurrence. */
   readonly reason?: string;
 }
 

@@ -8,7 +8,7 @@ import {
   type NewCallback,
   type RunEnd,
 } from "./callback.ts";
-import type { ListQuery, Target } from "./store.ts";
+import type { ListQuery, Owner, Target } from "./store.ts";
 
 /** The last moment that JavaScript's Date knows, and so the last that anybody can be shown. */
 export const LAST_MS = 8_640_000_000_000_000;
@@ -70,12 +70,22 @@ export function checkMove(to: { readonly dueMs: number } | { readonly byMs: numb
 }
 
 /** @throws {InvalidInputError} */
-export function checkClaiming(ownerId: string, limit: number, leaseMs: number): void {
-  checkName(ownerId, "owner.id");
-  if (!Number.isSafeInteger(limit) || limit < 0) {
-    throw new InvalidInputError(`limit must be a whole number from 0 on, not ${String(limit)}`);
-  }
+export function checkClaiming(owner: Owner, limit: number, leaseMs: number): void {
+  checkOwner(owner);
+  checkCount(limit, "limit");
   checkLease(leaseMs);
+}
+
+/** @throws {InvalidInputError} */
+export function checkOwner({ id, queues }: Owner): void {
+  checkName(id, "owner.id");
+  for (const [i, queue] of queues?.entries() ?? []) checkName(queue, `owner.queues[${i}]`);
+}
+
+/** @throws {InvalidInputError} */
+export function checkCount(count: number, what: string): void {
+  if (Number.isSafeInteger(count) && count >= 0) return;
+  throw new InvalidInputError(`${what} must be a whole number from 0 on, not ${String(count)}`);
 }
 
 /** @throws {InvalidInputError} */
@@ -99,18 +109,24 @@ export function reasonOf(text: string): string {
 
 /** @throws {InvalidInputError} */
 export function checkList(query: ListQuery): void {
-  const { states, task, keyPrefix, tags, queue, dueFromMs, dueBeforeMs, limit } = query;
-  if (!Number.isSafeInteger(limit) || limit < 1 || limit > MAX_LIST) {
-    throw new InvalidInputError(`limit must be 1 … ${MAX_LIST}, not ${String(limit)}`);
-  }
+  const { states, task, keyPrefix, tags, queue, recurrence, dueFromMs, dueBeforeMs, limit } = query;
+  checkLimit(limit);
   for (const state of states ?? []) {
     if (!STATES.has(state)) {
       throw new InvalidInputError(`${JSON.stringify(state)} is no state of a callback: use ${[...STATES].join(", ")}`);
     }
   }
-  for (const [name, text] of Object.entries({ task, keyPrefix, queue })) if (text !== undefined) checkText(text, name);
+  for (const [name, text] of Object.entries({ task, keyPrefix, queue, recurrence })) {
+    if (text !== undefined) checkText(text, name);
+  }
   for (const [name, ms] of Object.entries({ dueFromMs, dueBeforeMs })) if (ms !== undefined) checkMoment(ms, name);
   if (tags !== undefined) checkTags(tags, "tags");
+}
+
+/** @throws {InvalidInputError} it is not the size of a page */
+export function checkLimit(limit: number): void {
+  if (Number.isSafeInteger(limit) && limit >= 1 && limit <= MAX_LIST) return;
+  throw new InvalidInputError(`limit must be 1 … ${MAX_LIST}, not ${String(limit)}`);
 }
 
 /** Where a page ends: the due time and the row of its last callback. Opaque to everybody else. */
@@ -156,7 +172,7 @@ function checkTags(tags: readonly string[], what: string): void {
   for (const [i, tag] of tags.entries()) checkName(tag, `${what}[${i}]`);
 }
 
-function checkName(value: string, what: string): void {
+export function checkName(value: string, what: string): void {
   checkText(value, what);
   if (value.length > 0 && value.length <= MAX_NAME) return;
   throw new InvalidInputError(`${what} must have 1 … ${MAX_NAME} characters, not ${value.length}`);
@@ -174,19 +190,19 @@ function checkText(value: string, what: string): void {
   }
 }
 
-function checkMoment(ms: number, what: string): void {
+export function checkMoment(ms: number, what: string): void {
   if (Number.isSafeInteger(ms) && Math.abs(ms) <= LAST_MS) return;
   throw new InvalidInputError(
     `${what} must be a whole number of milliseconds since 1970 (up to the year 275760), not ${String(ms)}`,
   );
 }
 
-function checkSpan(ms: number, what: string): void {
+export function checkSpan(ms: number, what: string): void {
   if (Number.isSafeInteger(ms) && ms >= 0) return;
   throw new InvalidInputError(`${what} must be a whole number of milliseconds from 0 on, not ${String(ms)}`);
 }
 
-function checkOneOf(value: string | undefined, allowed: readonly string[], what: string): void {
+export function checkOneOf(value: string | undefined, allowed: readonly string[], what: string): void {
   if (value === undefined || allowed.includes(value)) return;
   throw new InvalidInputError(`${what} must be one of ${allowed.join(", ")}, not ${JSON.stringify(value)}`);
 }

@@ -13,8 +13,8 @@ export class LeaseLostError extends LostError {
 }
 
 /** There are as many live callbacks as the limit allows; none of this call was added. */
-export class PendingLimitError extends UnavailableError {
-  readonly code = "ERR_PENDING_LIMIT";
+export class BackpressureError extends UnavailableError {
+  readonly code = "ERR_BACKPRESSURE";
   readonly limit: number;
 
   constructor(limit: number, options?: ErrorOptions) {

@@ -6,16 +6,19 @@ import type { ListQuery } from "./store.ts";
 export interface Candidate extends Pick<Callback, "queue" | "tags" | "dueMs" | "state"> {
   readonly key: string | undefined;
   readonly task: string;
+  /** Of an occurrence: id of its recurrence. */
+  readonly recurrence: string | undefined;
 }
 
 /** The query as a function; its patterns are taken apart once. */
 export function matcherOf(query: ListQuery): (candidate: Candidate) => boolean {
-  const { keyPrefix, tags, queue, dueFromMs, dueBeforeMs } = query;
+  const { keyPrefix, tags, queue, recurrence, dueFromMs, dueBeforeMs } = query;
   const states: ReadonlySet<CallbackState> | undefined = query.states === undefined ? undefined : new Set(query.states);
   const isTask = query.task === undefined ? undefined : globOf(query.task);
   return (candidate) =>
     (states === undefined || states.has(candidate.state)) &&
     (queue === undefined || candidate.queue === queue) &&
+    (recurrence === undefined || candidate.recurrence === recurrence) &&
     (keyPrefix === undefined || candidate.key?.startsWith(keyPrefix) === true) &&
     (dueFromMs === undefined || candidate.dueMs >= dueFromMs) &&
     (dueBeforeMs === undefined || candidate.dueMs < dueBeforeMs) &&

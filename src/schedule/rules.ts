@@ -3,7 +3,16 @@
  *
  * A store finds the row, asks, and writes down what was decided in the same transaction.
  */
-import { type CallbackState, type CancelAnswer, type EndState, isLive, type Misfire, type OnLost } from "./callback.ts";
+import {
+  type CallbackState,
+  type CancelAnswer,
+  type EndState,
+  isLive,
+  type Misfire,
+  type OnLost,
+  type Overlap,
+} from "./callback.ts";
+import type { RecurrenceState } from "./recurrence.ts";
 import type { StoreLimits } from "./store.ts";
 
 /** What of a row decides when its due time has come. */
@@ -12,6 +21,15 @@ export interface DueRow {
   readonly dueMs: number;
   readonly expiresMs: number | null;
   readonly misfire: Misfire;
+  readonly graceMs: number;
+  /** Of an occurrence: the moment that its rule names. Null: it is none. */
+  readonly nominalMs: number | null;
+}
+
+/** An occurrence that waits until an earlier one of its recurrence has ended: looked at again then, and when `dueMs` comes. */
+export interface Hold {
+  readonly state: "held";
+  readonly dueMs: number;
   readonly graceMs: number;
 }
 
@@ -32,6 +50,8 @@ export type Fate =
 
 /** What a lost hint may cost (I9) is not yet a misfire: with a grace of 0 nothing would ever start in time. */
 const PUNCTUAL_MS = 1_000;
+/** A held occurrence is looked at again after so long, should nobody say that its turn has come (I9). */
+const HOLD_MS = 1_000;
 
 const WAITING: Fate = { state: "waiting", reason: null };
 const UNWANTED: Fate = { state: "stopped", reason: "it was to be stopped while it ran, and does not run again" };
@@ -47,9 +67,46 @@ export function fateWhenDue(row: DueRow, nowMs: number): Fate | undefined {
       : { state: "failed", reason: `it had to start before ${when}, and so could not run again` };
   }
   if (first && row.misfire === "skip" && nowMs - row.dueMs > row.graceMs + PUNCTUAL_MS) {
-    return { state: "skipped", reason: `it was ${nowMs - row.dueMs} ms late, with a grace of ${row.graceMs} ms` };
+    return { state: "skipped", reason: lateness(row, nowMs) };
   }
   return undefined;
+}
+
+/** Counted from an occurrence's nominal time: while it was held, its due time moved on. */
+function lateness({ nominalMs, dueMs, graceMs }: DueRow, nowMs: number): string {
+  const fromMs = nominalMs ?? dueMs;
+  const late = `it was ${nowMs - fromMs} ms late, with a grace of ${dueMs + graceMs - fromMs} ms`;
+  return nominalMs === null ? late : `${late}: it is left to newer occurrences`;
+}
+
+/**
+ * Of an occurrence that is due for the first time: undefined when it is to be claimed.
+ * @param blocked another occurrence of its recurrence, of whatever generation, has started and not ended: it runs, or waits to run again
+ */
+export function fateOfOverlap(
+  row: DueRow & { readonly overlap: Overlap },
+  blocked: boolean,
+  nowMs: number,
+): Fate | Hold | undefined {
+  if (!blocked || row.overlap === "allow" || row.attempts > 0) return undefined;
+  if (row.overlap === "skip") return { state: "skipped", reason: "an earlier occurrence had not ended" };
+  if (row.misfire === "fire") return { state: "held", dueMs: nowMs + HOLD_MS, graceMs: row.graceMs };
+  // The moment until which it may start stands, however often it is held.
+  const untilMs = row.dueMs + row.graceMs;
+  if (untilMs <= nowMs) return { state: "skipped", reason: `${lateness(row, nowMs)}, as an earlier one had not ended` };
+  const dueMs = Math.min(nowMs + HOLD_MS, untilMs);
+  return { state: "held", dueMs, graceMs: untilMs - dueMs };
+}
+
+/**
+ * When a held occurrence is due whose turn has come: at its nominal time, which is over, so before the newer ones of its recurrence that
+ * nobody has looked at yet; and should the clock have stepped back meanwhile, not before it. (One that somebody moved to a moment before its
+ * nominal time finds out by itself.) The turn comes with each operation that ended an occurrence which had started, or gave one back
+ * unstarted, and goes to the oldest that is held, by nominal time. One that ends within a claim gives the turn after that claim.
+ */
+export function turnOfHeld(row: Pick<DueRow, "dueMs" | "misfire" | "graceMs">, nominalMs: number): Omit<Hold, "state"> {
+  const dueMs = Math.min(nominalMs, row.dueMs);
+  return { dueMs, graceMs: row.misfire === "fire" ? row.graceMs : row.dueMs + row.graceMs - dueMs };
 }
 
 /** Of one whose child died. */
@@ -82,6 +139,18 @@ export function stateOfReleased(
 ): "scheduled" | "waiting" | "cancelled" | "stopped" {
   if (attemptsBefore === 0) return unwanted ? "cancelled" : "scheduled";
   return unwanted ? "stopped" : "waiting";
+}
+
+/**
+ * Whether an occurrence that is given back unstarted belongs to the past: had it not been claimed, the replacement or the pause would
+ * have cancelled it.
+ * @param recurrence as it stands now; undefined: past retention
+ */
+export function isOutdated(
+  generation: number,
+  recurrence: { readonly state: RecurrenceState; readonly generation: number } | undefined,
+): boolean {
+  return recurrence !== undefined && (recurrence.generation !== generation || recurrence.state === "paused");
 }
 
 /** What cancel answers for one found in this state (SEMANTICS 4). A scheduled or waiting one is ended; a running one is not. */

@@ -95,14 +95,14 @@ export class Runs {
   async #extend(all: readonly Held[]): Promise<void> {
     if (all.length === 0) return;
     const { store, leaseMs, log } = this.#options;
-    const nowMs = await store.nowMs();
     const answers = await store.renew(
       all.map(({ claim }) => claim),
       leaseMs,
     );
     for (const [i, held] of all.entries()) {
-      if (answers[i] === true) {
-        held.leaseUntilMs = nowMs + leaseMs;
+      const untilMs = answers[i];
+      if (untilMs !== undefined) {
+        held.leaseUntilMs = untilMs;
         continue;
       }
       held.lost = true;

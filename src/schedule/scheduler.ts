@@ -15,7 +15,7 @@ import { TimeoutError } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
 import type { Callback, Claim, RunEnd } from "./callback.ts";
 import { Runs } from "./runs.ts";
-import type { Ended, Owner, ScheduleStore } from "./store.ts";
+import type { Ended, Owner, ScheduleStore, Upcoming } from "./store.ts";
 
 export interface SchedulerOptions {
   readonly store: ScheduleStore;
@@ -92,7 +92,7 @@ export class Scheduler {
   /** Recover what dead workers held, then fire what is due. @throws {StoreUnavailableError} the store does not answer */
   async start(): Promise<void> {
     const { store, hub } = this.#options;
-    while ((await this.#sweep()) >= SWEEP_LIMIT);
+    while (await this.#sweep());
     if (this.#stopping) return;
     this.#started = true;
     const stopChanges = store.onChange(() => {
@@ -175,19 +175,12 @@ export class Scheduler {
 
   async #look(): Promise<void> {
     if (!this.#isDue) {
-      const aheadMs = await this.#nextInMs();
+      const aheadMs = aheadOf(await this.#options.store.upcoming(this.#options.owner));
       if (aheadMs === undefined) return;
       if (aheadMs > 0) return this.#armIn(aheadMs);
       this.#isDue = true;
     }
     await this.#claim();
-  }
-
-  /** How far ahead the next one is due, by the store's clock; not above 0: it is due. */
-  async #nextInMs(): Promise<number | undefined> {
-    const { store } = this.#options;
-    const [nextMs, nowMs] = await Promise.all([store.nextDueMs(), store.nowMs()]);
-    return nextMs === undefined ? undefined : nextMs - nowMs;
   }
 
   async #claim(): Promise<void> {
@@ -199,11 +192,7 @@ export class Scheduler {
     let used = 0;
     try {
       const askedMs = clock.monoMs();
-      // Asked together: in a store that commits in groups they are one trip.
-      const [{ claims, ended }, aheadMs] = await Promise.all([
-        store.claimDue(owner, limit, this.#leaseMs),
-        this.#nextInMs(),
-      ]);
+      const { claims, ended, upcoming } = await store.claimDue(owner, limit, this.#leaseMs);
       for (const each of ended) void this.#tellEnded(each);
       const held = clock.monoMs() - askedMs > this.#leaseMs / 2 ? await this.#runs.stillHeld(claims) : claims;
       if (this.#stopping) {
@@ -212,7 +201,7 @@ export class Scheduler {
       }
       used = held.length;
       for (const claim of held) this.#runs.start(claim);
-      this.#after(aheadMs, claims.length > 0 || ended.length > 0);
+      this.#after(aheadOf(upcoming), claims.length > 0 || ended.length > 0);
     } finally {
       slots.release(limit - used);
     }
@@ -276,11 +265,13 @@ export class Scheduler {
     });
   }
 
-  async #sweep(): Promise<number> {
-    const ended = await this.#options.store.sweep(SWEEP_LIMIT);
+  /** Answers whether there may be more. */
+  async #sweep(): Promise<boolean> {
+    const { store, owner } = this.#options;
+    const { ended, more } = await store.sweep(owner, SWEEP_LIMIT);
     for (const each of ended) void this.#tellEnded(each);
     if (ended.some(({ state }) => state === "waiting")) this.wake();
-    return ended.length;
+    return more;
   }
 
   async #takeAborts(): Promise<void> {
@@ -316,4 +307,9 @@ export class Scheduler {
     this.#away = false;
     this.#options.log.info("The schedule answers again");
   }
+}
+
+/** How far ahead the next one is due, by the store's clock; not above 0: it is due. */
+function aheadOf({ dueMs, nowMs }: Upcoming): number | undefined {
+  return dueMs === undefined ? undefined : dueMs - nowMs;
 }

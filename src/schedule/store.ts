@@ -14,6 +14,7 @@ import type {
   RescheduleAnswer,
   RunEnd,
 } from "./callback.ts";
+import type { RecurrenceStore } from "./recurrence-store.ts";
 
 /** What an acknowledged change survives: power loss, kill -9 of everything, nothing. */
 export type Durability = "strict" | "process" | "memory";
@@ -29,6 +30,8 @@ export interface ListQuery {
   /** Callbacks that carry all of them. */
   readonly tags?: readonly string[];
   readonly queue?: string;
+  /** Id of a recurrence: its occurrences. */
+  readonly recurrence?: string;
   /** Inclusive. */
   readonly dueFromMs?: number;
   /** Exclusive. */
@@ -57,12 +60,49 @@ export interface Ended {
 export interface Owner {
   /** Unique for the life of the process. */
   readonly id: string;
+  /**
+   * Queues that it serves, as `enlist` announces them; absent: every queue. What waits for a queue that this owner does not serve
+   * is left to the owners that do. When no live owner serves the queue, it is anybody's: whoever claims it sends it on (a Python
+   * task). A change of who serves what is seen by all within 2 s.
+   */
+  readonly queues?: readonly string[];
+}
+
+/** What comes next, both by the store's clock. */
+export interface Upcoming {
+  /** The earliest due time; undefined when nothing waits. */
+  readonly dueMs: number | undefined;
+  readonly nowMs: number;
+}
+
+/** What another process changed, as far as the store tells; with no field: something. */
+export interface Change {
+  /** Something is due then that was not before; it matters to those who serve `queue`. */
+  readonly dueMs?: number;
+  readonly queue?: string;
+  /** An abort was requested of something that runs. */
+  readonly abort?: boolean;
+}
+
+export interface Claimed {
+  readonly claims: Claim[];
+  readonly ended: Ended[];
+  readonly upcoming: Upcoming;
+}
+
+export interface Swept {
+  readonly ended: Ended[];
+  /** The limit was met: there may be more to sweep. */
+  readonly more: boolean;
 }
 
 export interface ScheduleStore {
   /** The URL as it may be shown. */
   readonly url: string;
+  /** What the store really gives, whatever was wished for. */
   readonly durability: Durability;
+  /** What recurs: definitions, whose occurrences are callbacks of this store. */
+  readonly recurrences: RecurrenceStore;
 
   /** The store's clock, integer ms. */
   nowMs(): Promise<number>;
@@ -84,22 +124,23 @@ export interface ScheduleStore {
   /** How many there are in each state of the namespace. */
   counts(): Promise<Partial<Record<CallbackState, number>>>;
 
-  /** The earliest due time of all that is scheduled or waiting; undefined when nothing is. */
-  nextDueMs(): Promise<number | undefined>;
+  /** What comes next of all that is scheduled or waiting; with an owner: of what that one may claim. */
+  upcoming(owner?: Owner): Promise<Upcoming>;
 
   /**
    * Claim what is due, earliest first, and end what has expired or is skipped on the way. A claim is a lease: one that
    * runs out gives the callback back (or ends it, by `onLost`), so it starts at least once, and twice only if a worker
-   * stalls past its lease.
+   * stalls past its lease. Respects `owner.queues`, and an occurrence's `overlap`. Answers also what comes next for this owner, as it
+   * stands after the claim, so that a worker needs no second trip to arm its timer.
    *
    * @param limit as many as there are free slots; what is claimed starts now
    * @param leaseMs how long the claim holds, by the store's clock
    * @throws {StoreUnavailableError} nothing was claimed
    */
-  claimDue(owner: Owner, limit: number, leaseMs: number): Promise<{ claims: Claim[]; ended: Ended[] }>;
+  claimDue(owner: Owner, limit: number, leaseMs: number): Promise<Claimed>;
 
-  /** Extend the leases that still stand; false for each that is lost. */
-  renew(claims: readonly Claim[], leaseMs: number): Promise<boolean[]>;
+  /** Extend the leases that still stand; when each ends now, undefined for one that is lost. */
+  renew(claims: readonly Claim[], leaseMs: number): Promise<(number | undefined)[]>;
 
   /** Record how a claimed run ended; the callback as it stands now. @throws {LeaseLostError} the token is an old one; nothing changed */
   settle(claim: Claim, end: RunEnd): Promise<Callback>;
@@ -108,7 +149,7 @@ export interface ScheduleStore {
   release(claims: readonly Claim[]): Promise<void>;
 
   /** Give back or end what dead or stalled owners hold; remove what is past retention. Small steps: at most `limit` of each. */
-  sweep(limit: number): Promise<Ended[]>;
+  sweep(owner: Owner, limit: number): Promise<Swept>;
 
   /** Abort requests for what this owner runs, each answered once. */
   takeAborts(owner: Owner): Promise<{ readonly id: string; readonly token: number }[]>;
@@ -121,13 +162,16 @@ export interface ScheduleStore {
   /** Those of the task ids for which a tombstone stands. */
   revoked(taskIds: readonly string[]): Promise<Set<string>>;
 
-  /** Announce this process and the children that run its claims, so that they can be ended if it dies. */
+  /**
+   * Announce this process, the queues that it serves and the children that run its claims, so that they can be ended if it dies. Again at each
+   * change. Claiming and sweeping with the owner's id keep it alive in a store that cannot see its process.
+   */
   enlist(owner: Owner, childPids: readonly number[]): Promise<void>;
   /** This process claims no more. */
   resign(owner: Owner): Promise<void>;
 
   /** Called when another process changed something. A hint: losing all of them delays by at most 1 s. Answers how to stop. */
-  onChange(listener: () => void): () => void;
+  onChange(listener: (change: Change) => void): () => void;
 
   /** Finish what was asked, then close. Later calls reject with ClosedError. */
   close(): Promise<void>;

@@ -8,8 +8,6 @@ import { statSync } from "node:fs";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { systemClock } from "../kit/clock.ts";
 import { LovageError, messageOf } from "../kit/errors.ts";
-import type { Durability } from "./channel.ts";
-import { hasWalResetBug, loadSqlite, sqliteVersion } from "./engine.ts";
 import {
   StoreCorruptError,
   StoreFullError,
@@ -17,7 +15,9 @@ import {
   StorePathError,
   StoreSchemaError,
   StoreUnavailableError,
-} from "./errors.ts";
+} from "../kit/store-errors.ts";
+import type { Durability } from "./channel.ts";
+import { hasWalResetBug, loadSqlite, sqliteVersion } from "./engine.ts";
 import { sqliteCode, untilUnlocked } from "./lock-wait.ts";
 import { preparePlace } from "./place.ts";
 import type { Db, SqliteTables } from "./tables.ts";

@@ -6,9 +6,9 @@
  */
 import { systemClock } from "../kit/clock.ts";
 import type { LovageError } from "../kit/errors.ts";
+import { StoreCorruptError, StoreUnavailableError } from "../kit/store-errors.ts";
 import type { Durability } from "./channel.ts";
 import { Connection } from "./connection.ts";
-import { StoreCorruptError, StoreUnavailableError } from "./errors.ts";
 import type { SqliteTables } from "./tables.ts";
 
 /** Between two attempts to open the file again. */

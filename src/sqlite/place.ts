@@ -2,7 +2,7 @@
 import { accessSync, closeSync, constants, openSync, type Stats, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { LovageError, messageOf } from "../kit/errors.ts";
-import { StoreCorruptError, StoreFullError, StorePathError, StoreUnavailableError } from "./errors.ts";
+import { StoreCorruptError, StoreFullError, StorePathError, StoreUnavailableError } from "../kit/store-errors.ts";
 
 /**
  * Make the file if it is not there, for its owner alone. Answers what the operator should know.

@@ -11,6 +11,7 @@ import {
   dueAt,
   failed,
   LEASE_MS,
+  nextDue,
   type Opened,
   ok,
   retryAt,
@@ -18,6 +19,7 @@ import {
   type ScheduleUnderTest,
   stateOf,
   stopped,
+  swept,
   waitingUntil,
 } from "./schedule-fixtures.ts";
 
@@ -78,7 +80,7 @@ export function testCancelling(opened: Opened): void {
     assert.equal((await store.cancel({ id })).answer, "cancelled");
     await clock.advance(HOUR_MS);
     assert.deepEqual((await store.claimDue(ALICE, 10, LEASE_MS)).claims, []);
-    assert.equal(await store.nextDueMs(), undefined);
+    assert.equal(await nextDue(store), undefined);
   });
 
   test("cancel between claim and start says running, and the run goes on (A1)", async () => {
@@ -132,7 +134,7 @@ export function testCancelling(opened: Opened): void {
       if (lose === "lease") {
         await clock.advance(LEASE_MS);
         assert.deepEqual(
-          (await store.sweep(10)).map(({ state }) => state),
+          (await swept(store, 10)).map(({ state }) => state),
           ["stopped"],
         );
       }
@@ -169,7 +171,7 @@ export function testCancelling(opened: Opened): void {
     assert.deepEqual(await store.reschedule({ id }, { byMs: 2_000 }), { answer: "rescheduled", id, dueMs: at + 2_500 });
     assert.deepEqual(await store.reschedule({ id }, { byMs: -2_400 }), { answer: "rescheduled", id, dueMs: at + 100 });
 
-    assert.equal(await store.nextDueMs(), at + 100);
+    assert.equal(await nextDue(store), at + 100);
     assert.equal((await store.get({ id }))?.token, 3);
     assert.deepEqual(
       (await store.list({ tags: ["t"], limit: 9 })).callbacks.map(({ dueMs }) => dueMs),
@@ -212,10 +214,10 @@ export function testCancelling(opened: Opened): void {
     assert.deepEqual(await store.revoked(["t-9", "t-8", "t-9"]), new Set(["t-9"]));
     assert.deepEqual(await store.put([dueAt(1, { taskId: "t-9" })]), [{ put: "revoked" }]);
     await clock.advance(HOUR_MS - 1);
-    await store.sweep(100);
+    await swept(store, 100);
     assert.deepEqual(await store.revoked(["t-9"]), new Set(["t-9"]));
     await clock.advance(1);
-    await store.sweep(100);
+    await swept(store, 100);
     assert.deepEqual(await store.revoked(["t-9"]), new Set());
     await add(store, dueAt(1, { taskId: "t-9" }));
   });

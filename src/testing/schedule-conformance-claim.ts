@@ -11,6 +11,7 @@ import {
   failed,
   LEASE_MS,
   message,
+  nextDue,
   type Opened,
   ok,
   retryAt,
@@ -25,8 +26,9 @@ export function testClaiming(opened: Opened): void {
     const { store, clock } = await opened();
     const id = await add(store, dueAt(clock.wallMs() + 1_000));
     await clock.advance(999);
-    assert.deepEqual(await store.claimDue(ALICE, 5, LEASE_MS), { claims: [], ended: [] });
-    assert.equal(await store.nextDueMs(), clock.wallMs() + 1);
+    const upcoming = { dueMs: clock.wallMs() + 1, nowMs: clock.wallMs() };
+    assert.deepEqual(await store.claimDue(ALICE, 5, LEASE_MS), { claims: [], ended: [], upcoming });
+    assert.deepEqual(await store.upcoming(), upcoming);
     await clock.advance(1);
 
     const claim = await claimOne(store);
@@ -37,7 +39,7 @@ export function testClaiming(opened: Opened): void {
     );
     assert.equal(claim.callback.claimedMs, clock.wallMs());
     assert.deepEqual(await store.get({ id }), claim.callback);
-    assert.equal(await store.nextDueMs(), undefined);
+    assert.equal(await nextDue(store), undefined);
   });
 
   test("the earliest comes first, then the one added first, as many as there are slots; retries among them", async () => {
@@ -64,7 +66,8 @@ export function testClaiming(opened: Opened): void {
   test("no slot, no claim", async () => {
     const { store } = await opened();
     await add(store, dueAt(0));
-    assert.deepEqual(await store.claimDue(ALICE, 0, LEASE_MS), { claims: [], ended: [] });
+    const { claims, ended, upcoming } = await store.claimDue(ALICE, 0, LEASE_MS);
+    assert.deepEqual([claims, ended, upcoming.dueMs], [[], [], 0]);
     assert.deepEqual(await store.counts(), { scheduled: 1 });
   });
 
@@ -109,7 +112,7 @@ export function testClaiming(opened: Opened): void {
     });
 
     assert.deepEqual([settled.state, settled.dueMs, settled.attempts], ["waiting", clock.wallMs() + 60, 1]);
-    assert.equal(await store.nextDueMs(), clock.wallMs() + 60);
+    assert.equal(await nextDue(store), clock.wallMs() + 60);
     assert.deepEqual((await store.list({ tags: ["t"], limit: 9 })).callbacks, [settled]);
     await clock.advance(60);
     const second = await claimOne(store);
@@ -196,7 +199,7 @@ export function testClaiming(opened: Opened): void {
     const id = await add(store, dueAt(clock.wallMs()));
     clock.stepWall(-60_000);
     assert.deepEqual((await store.claimDue(ALICE, 1, LEASE_MS)).claims, []);
-    assert.equal(await store.nextDueMs(), clock.wallMs() + 60_000);
+    assert.equal(await nextDue(store), clock.wallMs() + 60_000);
     await clock.advance(60_000);
     assert.equal((await claimOne(store)).callback.id, id);
   });
@@ -205,7 +208,7 @@ export function testClaiming(opened: Opened): void {
     const { store, other, clock } = await opened();
     await add(store, dueAt(clock.wallMs() + 1_000));
     await add(await other(), dueAt(clock.wallMs() + 5));
-    assert.equal(await store.nextDueMs(), clock.wallMs() + 5);
+    assert.equal(await nextDue(store), clock.wallMs() + 5);
   });
 
   test("whatever the reason's text is, the end is recorded", async () => {

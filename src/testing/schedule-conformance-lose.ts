@@ -15,6 +15,7 @@ import {
   retryAt,
   running,
   stateOf,
+  swept,
 } from "./schedule-fixtures.ts";
 
 const DAY_MS = 86_400_000;
@@ -34,10 +35,12 @@ export function testLosing(opened: Opened): void {
     for (const end of [ok, failed, crashed, retryAt(1)]) {
       await assert.rejects(store.settle(stalled, end), { code: "ERR_LEASE_LOST" });
     }
-    assert.deepEqual(await store.renew([stalled, taken], LEASE_MS), [false, true]);
+    assert.deepEqual(await store.renew([stalled, taken], LEASE_MS), [undefined, clock.wallMs() + LEASE_MS]);
     await store.release([stalled]);
     assert.equal(await stateOf(store, taken.callback.id), "running");
     await store.settle(taken, ok);
+    await assert.rejects(store.settle(stalled, failed), { code: "ERR_LEASE_LOST" });
+    assert.equal(await stateOf(store, taken.callback.id), "succeeded", "the newer outcome stands");
     await assert.rejects(store.settle(taken, ok), { code: "ERR_LEASE_LOST" });
   });
 
@@ -47,14 +50,14 @@ export function testLosing(opened: Opened): void {
     const claim = await running(under);
     for (let i = 0; i < 5; i++) {
       await clock.advance(LEASE_MS - 1);
-      assert.deepEqual(await store.renew([claim], LEASE_MS), [true]);
-      assert.deepEqual(await store.sweep(10), []);
+      assert.deepEqual(await store.renew([claim], LEASE_MS), [clock.wallMs() + LEASE_MS]);
+      assert.deepEqual(await swept(store, 10), []);
       assert.deepEqual((await store.claimDue(BOB, 1, LEASE_MS)).claims, []);
     }
     assert.equal((await store.get({ id: claim.callback.id }))?.leaseUntilMs, clock.wallMs() + LEASE_MS);
     assert.deepEqual(await store.renew([], LEASE_MS), []);
     await store.settle(claim, ok);
-    assert.deepEqual(await store.renew([claim], LEASE_MS), [false]);
+    assert.deepEqual(await store.renew([claim], LEASE_MS), [undefined]);
   });
 
   test("a callback that keeps killing its child ends dead, with its evidence (G10)", async () => {
@@ -113,13 +116,13 @@ export function testLosing(opened: Opened): void {
       claim = await claimOne(store);
       await clock.advance(LEASE_MS);
       assert.deepEqual(
-        (await store.sweep(10)).map(({ state }) => state),
+        (await swept(store, 10)).map(({ state }) => state),
         ["waiting"],
       );
     }
     claim = await claimOne(store);
     await clock.advance(LEASE_MS);
-    const [ended] = await store.sweep(10);
+    const [ended] = await swept(store, 10);
     assert.equal(ended?.state, "dead");
     assert.match(ended.callback.reason ?? "", /4 times/);
   });
@@ -130,12 +133,12 @@ export function testLosing(opened: Opened): void {
     await store.enlist(ALICE, []);
     await store.enlist(ALICE, [process.pid]);
     const claim = await running(under);
-    assert.deepEqual(await store.sweep(10), []);
+    assert.deepEqual(await swept(store, 10), []);
     await store.resign(ALICE);
     await store.resign(ALICE);
-    const [given] = await store.sweep(10);
+    const [given] = await swept(store, 10);
     assert.deepEqual([given?.state, given?.callback.id], ["waiting", claim.callback.id]);
-    assert.deepEqual(await store.sweep(10), []);
+    assert.deepEqual(await swept(store, 10), []);
     assert.equal((await claimOne(store, BOB)).attempt, 2);
   });
 
@@ -146,8 +149,8 @@ export function testLosing(opened: Opened): void {
     await store.claimDue(ALICE, 40, LEASE_MS);
     await clock.advance(LEASE_MS);
     const other = await under.other();
-    const swept = await Promise.all([store.sweep(100), other.sweep(100), store.sweep(100)]);
-    assert.equal(swept.flat().length, 40);
+    const given = await Promise.all([swept(store, 100), swept(other, 100), swept(store, 100)]);
+    assert.equal(given.flat().length, 40);
     assert.deepEqual(await store.counts(), { waiting: 40 });
   });
 
@@ -157,12 +160,12 @@ export function testLosing(opened: Opened): void {
     await store.put(Array.from({ length: 10 }, () => dueAt(clock.wallMs())));
     const { claims } = await store.claimDue(ALICE, 10, LEASE_MS);
     await clock.advance(LEASE_MS);
-    assert.equal((await store.sweep(4)).length, 4);
-    assert.equal((await store.sweep(4)).length, 4);
-    assert.equal((await store.sweep(4)).length, 2);
+    assert.equal((await swept(store, 4)).length, 4);
+    assert.equal((await swept(store, 4)).length, 4);
+    assert.equal((await swept(store, 4)).length, 2);
     const again = await store.claimDue(BOB, 10, LEASE_MS);
     await Promise.all(again.claims.map((claim) => store.settle(claim, ok)));
-    await store.sweep(3);
+    await swept(store, 3);
     assert.deepEqual(await store.counts(), { succeeded: 7 });
     assert.equal(claims.length, 10);
   });
@@ -176,20 +179,20 @@ export function testLosing(opened: Opened): void {
     await store.cancel({ id: keyed });
 
     await clock.advance(DAY_MS - 1);
-    await store.sweep(100);
+    await swept(store, 100);
     assert.equal(await stateOf(store, plain.callback.id), "succeeded");
     await clock.advance(1);
-    await store.sweep(100);
+    await swept(store, 100);
     assert.equal(await stateOf(store, plain.callback.id), undefined);
     assert.deepEqual(await store.cancel({ id: plain.callback.id }), { answer: "unknown" });
     assert.deepEqual((await store.list({ tags: ["x"], limit: 10 })).callbacks, []);
     assert.equal((await store.put([dueAt(clock.wallMs(), { taskId: "t" })]))[0]?.put, "added");
 
     await clock.advance(6 * DAY_MS - 1);
-    await store.sweep(100);
+    await swept(store, 100);
     assert.equal((await store.get({ key: "k" }))?.state, "cancelled");
     await clock.advance(1);
-    await store.sweep(100);
+    await swept(store, 100);
     assert.equal(await store.get({ key: "k" }), undefined);
     assert.equal((await store.cancel({ id: keyed })).answer, "unknown");
   });
@@ -209,4 +212,27 @@ export function testLosing(opened: Opened): void {
       ["waiting"],
     );
   });
+  for (const found of ["when its lease is over", "when it is known to be gone"] as const) {
+    test(`a worker that dies between its claim and the start, found ${found}: one start in all (A9)`, async () => {
+      const { store, other, clock } = await opened();
+      await store.enlist(ALICE, []);
+      const id = await add(store, dueAt(clock.wallMs()));
+      const unstarted = await claimOne(store);
+      const second = await other();
+      if (found === "when its lease is over") await clock.advance(LEASE_MS);
+      else await second.resign(ALICE);
+      assert.deepEqual(
+        (await swept(second, 10, BOB)).map(({ callback, state }) => [callback.id, state]),
+        [[id, "waiting"]],
+      );
+      const started = await claimOne(second, BOB);
+      assert.equal(started.callback.id, id);
+      // What it left behind can neither give the run back nor tell its end.
+      await store.release([unstarted]);
+      await assert.rejects(store.settle(unstarted, ok), { code: "ERR_LEASE_LOST" });
+      assert.deepEqual((await store.claimDue(ALICE, 9, LEASE_MS)).claims, []);
+      await second.settle(started, ok);
+      assert.deepEqual(await store.counts(), { succeeded: 1 });
+    });
+  }
 }

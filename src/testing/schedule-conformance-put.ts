@@ -8,6 +8,7 @@ import {
   claimOne,
   dueAt,
   message,
+  nextDue,
   type Opened,
   ok,
   running,
@@ -147,7 +148,7 @@ export function testPutting(opened: Opened): void {
 
     assert.equal(new Set(answers.map((answer) => "id" in answer && answer.id)).size, 20_000);
     assert.deepEqual(await store.counts(), { scheduled: 20_000 });
-    assert.equal(await store.nextDueMs(), 0);
+    assert.equal(await nextDue(store), 0);
   });
 
   test("a thousand puts at once are all kept", async () => {
@@ -156,7 +157,7 @@ export function testPutting(opened: Opened): void {
 
     assert.equal(new Set(ids).size, 1_000);
     assert.deepEqual(await store.counts(), { scheduled: 1_000 });
-    assert.equal(await store.nextDueMs(), 1);
+    assert.equal(await nextDue(store), 1);
   });
 
   test("a key that is taken: keep answers the one that has it, reject says so, and neither changes it", async () => {
@@ -189,7 +190,7 @@ export function testPutting(opened: Opened): void {
       [now?.id, now?.dueMs, now?.tags, now?.message.task, now?.expiresMs, now?.onLost, now?.token],
       [id, 50, ["new"], "other", undefined, "rerun", 1],
     );
-    assert.equal(await store.nextDueMs(), 50);
+    assert.equal(await nextDue(store), 50);
     assert.deepEqual((await store.list({ tags: ["old"], limit: 10 })).callbacks, []);
     assert.equal((await store.list({ tags: ["new"], limit: 10 })).callbacks.length, 1);
   });
@@ -233,6 +234,18 @@ export function testPutting(opened: Opened): void {
     for (const [i, key] of keys.entries()) assert.equal((await store.get({ key }))?.id, ids[i]);
   });
 
+  test("a client that got no answer asks again with its key, and the callback is there once (A8)", async () => {
+    const { store, other, clock } = await opened();
+    const call = dueAt(clock.wallMs() + HOUR_MS, { key: "k", taskId: "t" });
+    const unheard = await add(store, call); // the answer is lost with its connection
+    const again = await other();
+    const answer = { put: "existing", id: unheard, dueMs: call.dueMs };
+    assert.deepEqual(await again.put([call]), [answer]);
+    const { taskId: _, ...byKey } = call;
+    assert.deepEqual(await again.put([byKey, byKey]), [answer, answer]);
+    assert.deepEqual(await store.counts(), { scheduled: 1 });
+  });
+
   test("fifty writers of one key make one callback (A12)", async () => {
     const { store } = await opened();
     const answers = await Promise.all(Array.from({ length: 50 }, () => store.put([dueAt(9, { key: "daily/1/9" })])));
@@ -274,20 +287,20 @@ export function testPutting(opened: Opened): void {
     const { store } = await opened();
     const past = await add(store, dueAt(-5));
     await add(store, dueAt(8_640_000_000_000_000));
-    assert.equal(await store.nextDueMs(), -5);
+    assert.equal(await nextDue(store), -5);
     const { claims } = await store.claimDue(ALICE, 10, 1_000);
     assert.deepEqual(
       claims.map(({ callback }) => callback.id),
       [past],
     );
-    assert.equal(await store.nextDueMs(), 8_640_000_000_000_000);
+    assert.equal(await nextDue(store), 8_640_000_000_000_000);
   });
 
   test("past the limit of live callbacks nothing of the call is added; what makes no row is still answered", async () => {
     const under = await opened({ limits: { maxPending: 3 } });
     const { store } = under;
     await store.put([dueAt(1, { key: "a" }), dueAt(2)]);
-    await assert.rejects(store.put([dueAt(3), dueAt(4)]), { code: "ERR_PENDING_LIMIT" });
+    await assert.rejects(store.put([dueAt(3), dueAt(4)]), { code: "ERR_BACKPRESSURE" });
     assert.deepEqual(await store.counts(), { scheduled: 2 });
 
     const answers = await store.put([dueAt(3), dueAt(9, { key: "a" }), dueAt(9, { key: "a", onConflict: "replace" })]);
@@ -295,7 +308,7 @@ export function testPutting(opened: Opened): void {
       answers.map(({ put }) => put),
       ["added", "existing", "replaced"],
     );
-    await assert.rejects(store.put([dueAt(5)]), { code: "ERR_PENDING_LIMIT", message: /limit of 3 / });
+    await assert.rejects(store.put([dueAt(5)]), { code: "ERR_BACKPRESSURE", message: /limit of 3 / });
     await store.cancel({ key: "a" });
     await add(store, dueAt(5));
   });

@@ -1,7 +1,7 @@
 /** Callbacks and small helpers for the tests of schedule stores. */
 import assert from "node:assert/strict";
 import type { Claim, NewCallback, ParkedMessage, RunEnd } from "../schedule/callback.ts";
-import type { Owner, ScheduleStore, StoreLimits } from "../schedule/store.ts";
+import type { Ended, Owner, ScheduleStore, StoreLimits } from "../schedule/store.ts";
 import type { FakeClock } from "./fake-clock.ts";
 
 /** A store, empty, with a clock that the test owns. */
@@ -76,4 +76,14 @@ export async function waitingUntil(
 
 export async function stateOf(store: ScheduleStore, id: string): Promise<string | undefined> {
   return (await store.get({ id }))?.state;
+}
+
+/** When the first of all that waits is due. */
+export async function nextDue(store: ScheduleStore): Promise<number | undefined> {
+  return (await store.upcoming()).dueMs;
+}
+
+/** What a sweep gives back or ends. */
+export async function swept(store: ScheduleStore, limit: number, owner: Owner = ALICE): Promise<Ended[]> {
+  return (await store.sweep(owner, limit)).ended;
 }

@@ -9,7 +9,11 @@ import { testCancelling } from "./schedule-conformance-cancel.ts";
 import { testClaiming } from "./schedule-conformance-claim.ts";
 import { testListing } from "./schedule-conformance-list.ts";
 import { testLosing } from "./schedule-conformance-lose.ts";
+import { testOverlapping } from "./schedule-conformance-overlap.ts";
 import { testPutting } from "./schedule-conformance-put.ts";
+import { testQueues } from "./schedule-conformance-queues.ts";
+import { testRecurring } from "./schedule-conformance-recur.ts";
+import { testEndingRecurrences } from "./schedule-conformance-recur-ends.ts";
 import type { Opened, OpenSchedule, ScheduleUnderTest } from "./schedule-fixtures.ts";
 import { ScheduleInvariants, watched } from "./schedule-invariants.ts";
 
@@ -43,5 +47,9 @@ export function scheduleStoreConformance(name: string, open: OpenSchedule): void
     describe("claim, settle", () => testClaiming(opened));
     describe("lose, sweep", () => testLosing(opened));
     describe("list", () => testListing(opened));
+    describe("queues of owners", () => testQueues(opened));
+    describe("recurrences", () => testRecurring(opened));
+    describe("ends of recurrences", () => testEndingRecurrences(opened));
+    describe("overlap", () => testOverlapping(opened));
   });
 }

@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import { writeSync } from "node:fs";
 import { openSqliteSchedule } from "../../src/schedule/stores/sqlite.ts";
 import { dueAt } from "../../src/testing/schedule-fixtures.ts";
+import { planOf, recurring } from "../../src/testing/schedule-recurrence-fixtures.ts";
 
 const HOUR_MS = 3_600_000;
 const [what = "", path = "", rest = "{}"] = process.argv.slice(2);
@@ -15,6 +16,7 @@ const options = JSON.parse(rest) as {
   keys?: number;
   durability?: "strict" | "process";
   patient?: boolean;
+  queues?: string[];
 };
 
 /** At once, whatever comes next. */
@@ -56,6 +58,30 @@ const DEEDS: Record<string, () => Promise<void>> = {
     const { claims } = await store.claimDue({ id: `owner-${process.pid}` }, 10, HOUR_MS);
     say({ claimed: claims.map(({ callback }) => callback.id), orphan: orphan.pid });
     setInterval(() => undefined, HOUR_MS);
+  },
+
+  /** Announce the queues that it serves, and stay. */
+  async serve() {
+    const store = await openSqliteSchedule(path);
+    await store.enlist({ id: `owner-${process.pid}`, queues: options.queues ?? [] }, []);
+    say("serves");
+    setInterval(() => undefined, HOUR_MS);
+  },
+
+  /** Declare the recurrence that others declare too, and advance it with them, second by second, `count` times. */
+  async recur() {
+    const store = await openSqliteSchedule(path, { durability: "process" });
+    const { recurrences } = store;
+    const { from = 0, count = 100 } = options;
+    const { id, generation } = await recurrences.put(recurring(planOf(from), { key: "shared" }));
+    say({ id });
+    const untilMs = from + count * 1_000;
+    for (let next = from; next < untilMs; ) {
+      const answer = await recurrences.advance(id, { generation, nextMs: next }, planOf(next + 1_000));
+      say({ next, answer: answer.answer });
+      next = answer.answer === "changed" ? next + 1_000 : ((await recurrences.get({ id }))?.nextMs ?? untilMs);
+    }
+    await store.close();
   },
 
   /** Ask, and leave at once. */

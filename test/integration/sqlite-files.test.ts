@@ -20,7 +20,12 @@ import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openSqliteSchedule } from "../../src/schedule/stores/sqlite.ts";
+import { openSqliteFile } from "../../src/sqlite/file.ts";
+import { ownersTables } from "../../src/sqlite/owners.ts";
 import { ALICE, add, claimOne, dueAt, ok } from "../../src/testing/schedule-fixtures.ts";
+import { ScheduleInvariants } from "../../src/testing/schedule-invariants.ts";
+import { addRecurrence, occurrencesOf, planOf } from "../../src/testing/schedule-recurrence-fixtures.ts";
+import { tables as firstTables } from "./sqlite-schedule-v1-tables.ts";
 
 const HANG = { timeout: 120_000 };
 const HOUR_MS = 3_600_000;
@@ -136,6 +141,42 @@ test("a file that a newer Lovage wrote is refused", HANG, async () => {
   db.close();
   await refused("ERR_STORE_SCHEMA", /newer Lovage.*schedule/);
 });
+
+test(
+  "a file of the first version is brought up to date, with all that is in it, and recurs from then on",
+  HANG,
+  async () => {
+    const old = await openSqliteFile(path, { tables: [ownersTables, firstTables], durability: "process" });
+    await old.use(firstTables).call("fill", [
+      { salt: 5, due: 1, key: null },
+      { salt: 6, due: HOUR_MS, key: "k" },
+    ]);
+    await old.close();
+
+    const store = await openSqliteSchedule(path);
+    try {
+      const invariants = new ScheduleInvariants();
+      const before = await invariants.check(store);
+      assert.deepEqual(
+        before.map(({ id, key, occurrence }) => [id, key, occurrence]),
+        [
+          ["1-5", undefined, undefined],
+          ["2-6", "k", undefined],
+        ],
+      );
+      const claim = await claimOne(store);
+      assert.equal((await store.settle(claim, ok)).state, "succeeded");
+      const id = await addRecurrence(store, planOf(7 * HOUR_MS));
+      assert.equal((await occurrencesOf(store, id)).length, 1);
+      await invariants.check(store);
+    } finally {
+      await store.close();
+    }
+    const again = await openSqliteSchedule(path);
+    assert.deepEqual(await again.counts(), { scheduled: 2, succeeded: 1 });
+    await again.close();
+  },
+);
 
 test("a place that cannot be is refused by name", HANG, async () => {
   path = join(folder, "missing", "lovage.db");

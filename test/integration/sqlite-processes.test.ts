@@ -11,7 +11,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openSqliteSchedule, type SqliteScheduleStore } from "../../src/schedule/stores/sqlite.ts";
 import { endProcess, identify, type ProcessIdentity } from "../../src/sqlite/process-identity.ts";
-import { ALICE, claimOne, dueAt, ok } from "../../src/testing/schedule-fixtures.ts";
+import { ALICE, claimOne, dueAt, ok, swept } from "../../src/testing/schedule-fixtures.ts";
 
 const HANG = { timeout: 120_000 };
 const HOUR_MS = 3_600_000;
@@ -161,23 +161,64 @@ test(
     assert.equal(claimed.length, 2);
     orphans.push(identify(orphan) as ProcessIdentity);
 
-    assert.deepEqual(await store.sweep(10), []);
+    assert.deepEqual(await swept(store, 10), []);
     assert.notEqual(identify(orphan), undefined);
     assert.deepEqual((await store.claimDue(ALICE, 10, 1_000)).claims, []);
 
     await ended(child.process, "SIGKILL");
     assert.notEqual(identify(orphan), undefined, "nobody else has ended the orphan");
-    const given = await store.sweep(10);
+    const given = await swept(store, 10);
 
     assert.deepEqual(
       given.map(({ state, callback }) => [state, callback.id]),
       claimed.map((id) => ["waiting", id]),
     );
     assert.equal(identify(orphan), undefined);
-    assert.deepEqual(await store.sweep(10), []);
+    assert.deepEqual(await swept(store, 10), []);
     const first = await claimOne(store);
     assert.deepEqual([first.callback.id, first.attempt], [claimed[0], 2]);
     assert.equal((await store.settle(first, ok)).state, "succeeded");
+  },
+);
+
+test("the queue of a process that died is left to it no more; of one that lives it is", HANG, async () => {
+  const mail = { id: "mail", queues: ["mail"] };
+  const store = await open();
+  await store.put([dueAt(1, { queue: "bill" })]);
+  await store.enlist(mail, []);
+  const child = start("serve", { queues: ["bill"] });
+  assert.equal(await said(child), "serves");
+  await swept(store, 10, mail);
+  assert.equal((await store.upcoming(mail)).dueMs, undefined);
+
+  await ended(child.process, "SIGKILL");
+  // Nothing is held: it is looked for all the same, because of the queues.
+  await swept(store, 10, mail);
+
+  const { claims } = await store.claimDue(mail, 10, HOUR_MS);
+  assert.deepEqual(
+    claims.map(({ callback }) => callback.queue),
+    ["bill"],
+  );
+});
+
+test(
+  "four processes advance one recurrence: each occurrence is there once, and one of them put it (A12)",
+  HANG,
+  async () => {
+    const store = await open();
+    const from = Math.ceil(Date.now() / 1_000) * 1_000 + HOUR_MS;
+    const told = await Promise.all(Array.from({ length: 4 }, () => allSaid(start("recur", { from, count: 100 }))));
+    const ids = new Set(told.flat().flatMap(({ id }) => (id === undefined ? [] : [id])));
+    assert.equal(ids.size, 1);
+    const changed = told.flat().filter(({ answer }) => answer === "changed");
+    const expected = Array.from({ length: 100 }, (_, i) => from + i * 1_000);
+    assert.deepEqual(changed.map(({ next }) => next).sort(), expected);
+    const { callbacks } = await store.list({ recurrence: [...ids].join(), limit: 1_000 });
+    assert.deepEqual(
+      callbacks.map(({ occurrence }) => occurrence?.nominalMs),
+      [...expected, from + 100_000],
+    );
   },
 );
 

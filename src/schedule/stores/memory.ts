@@ -10,8 +10,8 @@ import type {
   CallbackState,
   CancelAnswer,
   Claim,
-  EndState,
   NewCallback,
+  Occurrence,
   PutAnswer,
   RescheduleAnswer,
   RunEnd,
@@ -23,31 +23,37 @@ import {
   checkList,
   checkMove,
   checkNewCallbacks,
+  checkOwner,
   checkTarget,
   checkTaskId,
   cursorOf,
   LAST_MS,
   placeOf,
-  reasonOf,
 } from "../check.ts";
-import { LeaseLostError, PendingLimitError } from "../errors.ts";
+import { BackpressureError, LeaseLostError } from "../errors.ts";
+import { callbackId } from "../ids.ts";
 import { limitsOf } from "../limits.ts";
 import { matcherOf } from "../match.ts";
-import {
-  answerOfCancel,
-  answerOfRevoke,
-  type Fate,
-  fateOfCrash,
-  fateOfLoss,
-  fateOfRetry,
-  fateWhenDue,
-  keepMsOf,
-  stateOfReleased,
-} from "../rules.ts";
-import type { Durability, Ended, ListPage, ListQuery, Owner, ScheduleStore, StoreLimits, Target } from "../store.ts";
-import { copyOf, MemoryRow } from "./memory-row.ts";
-import { MemoryTable } from "./memory-table.ts";
-import { Tombstones } from "./tombstones.ts";
+import { answerOfCancel, answerOfRevoke, fateWhenDue } from "../rules.ts";
+import type {
+  Change,
+  Claimed,
+  Durability,
+  ListPage,
+  ListQuery,
+  Owner,
+  ScheduleStore,
+  StoreLimits,
+  Swept,
+  Target,
+  Upcoming,
+} from "../store.ts";
+import { MemoryMoves } from "./memory/moves.ts";
+import { MemoryRecurrences } from "./memory/recurrences.ts";
+import { MemoryRow } from "./memory/row.ts";
+import { Serving } from "./memory/serving.ts";
+import { MemoryTable } from "./memory/table.ts";
+import { Tombstones } from "./memory/tombstones.ts";
 
 export interface MemoryScheduleOptions {
   readonly clock?: Clock;
@@ -64,10 +70,13 @@ export function openMemorySchedule(options: MemoryScheduleOptions = {}): MemoryS
 export class MemoryScheduleStore implements ScheduleStore {
   readonly url = "memory://";
   readonly durability: Durability = "memory";
+  readonly recurrences: MemoryRecurrences;
   readonly #clock: Clock;
   readonly #limits: StoreLimits;
   readonly #table = new MemoryTable();
   readonly #tombstones = new Tombstones();
+  readonly #moves: MemoryMoves;
+  readonly #serving = new Serving();
   readonly #resigned = new Set<string>();
   #made = 0;
   #closed = false;
@@ -75,6 +84,18 @@ export class MemoryScheduleStore implements ScheduleStore {
   constructor(options: MemoryScheduleOptions = {}) {
     this.#clock = options.clock ?? systemClock;
     this.#limits = limitsOf(options.limits);
+    this.#moves = new MemoryMoves(this.#table, this.#tombstones, this.#limits);
+    this.recurrences = new MemoryRecurrences({
+      limits: this.#limits,
+      occurrences: this.#table.occurrences,
+      moves: this.#moves,
+      begin: () => {
+        this.#refuseIfClosed();
+        return this.#clock.wallMs();
+      },
+      refuseIfFull: (added) => this.#refuseIfFull(added),
+      put: (callback, occurrence, nowMs) => void this.#add(callback, nowMs, occurrence),
+    });
   }
 
   async nowMs(): Promise<number> {
@@ -85,7 +106,11 @@ export class MemoryScheduleStore implements ScheduleStore {
   async put(callbacks: readonly NewCallback[]): Promise<PutAnswer[]> {
     this.#refuseIfClosed();
     checkNewCallbacks(callbacks);
-    this.#refuseIfFull(callbacks);
+    const { maxPending } = this.#limits;
+    // Only near the limit is it worth counting which of them make a row.
+    if (maxPending > 0 && this.#table.liveCount + callbacks.length > maxPending) {
+      this.#refuseIfFull(this.#table.addedBy(callbacks));
+    }
     const nowMs = this.#clock.wallMs();
     return callbacks.map((callback) => this.#putOne(callback, nowMs));
   }
@@ -96,7 +121,9 @@ export class MemoryScheduleStore implements ScheduleStore {
     const row = this.#table.find(target);
     if (row === undefined) return { answer: "unknown" };
     const answer = answerOfCancel(row.id, row.state);
-    this.#cancelRow(row, options.abort === true);
+    const nowMs = this.#clock.wallMs();
+    this.#moves.cancel(row, options.abort === true, nowMs);
+    this.#moves.passTurns();
     return answer;
   }
 
@@ -114,6 +141,7 @@ export class MemoryScheduleStore implements ScheduleStore {
     row.token += 1;
     this.#table.change(row, () => {
       row.dueMs = dueMs;
+      row.held = false;
     });
     return { answer: "rescheduled", id: row.id, dueMs };
   }
@@ -147,35 +175,40 @@ export class MemoryScheduleStore implements ScheduleStore {
     return this.#table.counts();
   }
 
-  async nextDueMs(): Promise<number | undefined> {
+  async upcoming(owner?: Owner): Promise<Upcoming> {
     this.#refuseIfClosed();
-    return this.#table.firstDue?.dueMs;
+    if (owner !== undefined) checkOwner(owner);
+    return this.#upcoming(this.#clock.wallMs(), owner);
   }
 
-  async claimDue(owner: Owner, limit: number, leaseMs: number): Promise<{ claims: Claim[]; ended: Ended[] }> {
+  async claimDue(owner: Owner, limit: number, leaseMs: number): Promise<Claimed> {
     this.#refuseIfClosed();
-    checkClaiming(owner.id, limit, leaseMs);
+    checkClaiming(owner, limit, leaseMs);
     const nowMs = this.#clock.wallMs();
-    const ended = limit === 0 ? [] : this.#recover((row) => row.leaseUntilMs <= nowMs, PASS, nowMs);
+    const ended = limit === 0 ? [] : this.#moves.recover((row) => row.leaseUntilMs <= nowMs, PASS, nowMs);
     const claims: Claim[] = [];
+    const serves = this.#serving.filterOf(owner);
     for (let passed = 0; claims.length < limit && passed < PASS + limit; passed++) {
-      const row = this.#table.firstDue;
+      const row = this.#table.firstDue(serves);
       if (row === undefined || row.dueMs > nowMs) break;
-      const fate = fateWhenDue(row, nowMs);
+      const fate = fateWhenDue(row, nowMs) ?? this.#moves.fateOfOverlap(row, nowMs);
       if (fate === undefined) claims.push(this.#claim(row, owner, nowMs, leaseMs));
-      else ended.push(this.#meet(row, fate, nowMs));
+      else if (fate.state === "held") this.#moves.hold(row, fate);
+      else ended.push(this.#moves.meet(row, fate, nowMs));
     }
-    return { claims, ended };
+    this.#moves.passTurns();
+    return { claims, ended, upcoming: this.#upcoming(nowMs, owner) };
   }
 
-  async renew(claims: readonly Claim[], leaseMs: number): Promise<boolean[]> {
+  async renew(claims: readonly Claim[], leaseMs: number): Promise<(number | undefined)[]> {
     this.#refuseIfClosed();
     checkLease(leaseMs);
     const untilMs = this.#clock.wallMs() + leaseMs;
     return claims.map((claim) => {
       const row = this.#held(claim);
-      if (row !== undefined) row.leaseUntilMs = untilMs;
-      return row !== undefined;
+      if (row === undefined) return undefined;
+      row.leaseUntilMs = untilMs;
+      return untilMs;
     });
   }
 
@@ -185,30 +218,8 @@ export class MemoryScheduleStore implements ScheduleStore {
     const row = this.#held(claim);
     if (row === undefined) throw new LeaseLostError(claim.callback.id);
     const nowMs = this.#clock.wallMs();
-    switch (end.kind) {
-      case "succeeded":
-        this.#end(row, "succeeded", null, nowMs);
-        break;
-      case "failed":
-      case "stopped":
-        this.#end(row, end.kind, reasonOf(end.reason), nowMs);
-        break;
-      case "crashed":
-        row.crashes += 1;
-        this.#meet(row, fateOfCrash(this.#lostRow(row, nowMs), this.#limits, reasonOf(end.reason)), nowMs);
-        break;
-      case "lost":
-        row.losses += 1;
-        this.#meet(row, fateOfLoss(this.#lostRow(row, nowMs), this.#limits, reasonOf(end.reason)), nowMs);
-        break;
-      case "retry": {
-        const fate = fateOfRetry(this.#isUnwanted(row, nowMs));
-        if (fate.state === "waiting") {
-          row.message = copyOf(end.message);
-          this.#giveBack(row, "waiting", end.dueMs);
-        } else this.#end(row, fate.state, fate.reason, nowMs);
-      }
-    }
+    this.#moves.settle(row, end, nowMs);
+    this.#moves.passTurns();
     return row.toCallback();
   }
 
@@ -218,28 +229,29 @@ export class MemoryScheduleStore implements ScheduleStore {
     for (const claim of claims) {
       const row = this.#held(claim);
       if (row === undefined) continue;
-      row.attempts -= 1;
-      const state = stateOfReleased(row.attempts, this.#isUnwanted(row, nowMs));
-      if (state === "scheduled" || state === "waiting") this.#giveBack(row, state, row.dueMs);
-      else this.#end(row, state, null, nowMs);
+      const outdated = row.occurrence !== undefined && this.recurrences.isOutdated(row.occurrence);
+      this.#moves.release(row, outdated, nowMs);
     }
+    this.#moves.passTurns();
   }
 
-  async sweep(limit: number): Promise<Ended[]> {
+  async sweep(_owner: Owner, limit: number): Promise<Swept> {
     this.#refuseIfClosed();
     const nowMs = this.#clock.wallMs();
-    const ended = this.#recover(
+    const ended = this.#moves.recover(
       (row) => row.leaseUntilMs <= nowMs || this.#resigned.has(row.owner ?? ""),
       limit,
       nowMs,
     );
-    for (let removed = 0; removed < limit; removed++) {
+    let removed = 0;
+    for (; removed < limit; removed++) {
       const row = this.#table.firstEnded;
       if (row?.forgetMs === undefined || row.forgetMs > nowMs) break;
       this.#table.remove(row);
     }
     this.#tombstones.sweep(nowMs, limit);
-    return ended;
+    const forgotten = this.recurrences.forget(nowMs, limit);
+    return { ended, more: [ended.length, removed, forgotten].some((count) => count >= limit) };
   }
 
   async takeAborts(owner: Owner): Promise<{ readonly id: string; readonly token: number }[]> {
@@ -256,10 +268,12 @@ export class MemoryScheduleStore implements ScheduleStore {
   async revoke(taskId: string, untilMs: number, options: { readonly abort?: boolean } = {}): Promise<CancelAnswer> {
     this.#refuseIfClosed();
     checkTaskId(taskId);
-    if (untilMs > this.#clock.wallMs()) this.#tombstones.set(taskId, untilMs);
+    const nowMs = this.#clock.wallMs();
+    if (untilMs > nowMs) this.#tombstones.set(taskId, untilMs);
     const rows = this.#table.allOf(taskId);
     const answer = answerOfRevoke(rows);
-    for (const row of rows) this.#cancelRow(row, options.abort === true);
+    for (const row of rows) this.#moves.cancel(row, options.abort === true, nowMs);
+    this.#moves.passTurns();
     return answer;
   }
 
@@ -272,16 +286,19 @@ export class MemoryScheduleStore implements ScheduleStore {
   /** One process, so there is nobody to tell the dead from the living for. */
   async enlist(owner: Owner, _childPids: readonly number[]): Promise<void> {
     this.#refuseIfClosed();
+    checkOwner(owner);
     this.#resigned.delete(owner.id);
+    this.#serving.announce(owner);
   }
 
   async resign(owner: Owner): Promise<void> {
     this.#refuseIfClosed();
     this.#resigned.add(owner.id);
+    this.#serving.resign(owner.id);
   }
 
   /** There is no other process. */
-  onChange(_listener: () => void): () => void {
+  onChange(_listener: (change: Change) => void): () => void {
     return () => undefined;
   }
 
@@ -289,14 +306,18 @@ export class MemoryScheduleStore implements ScheduleStore {
     this.#closed = true;
   }
 
+  #upcoming(nowMs: number, owner: Owner | undefined): Upcoming {
+    const serves = owner === undefined ? undefined : this.#serving.filterOf(owner);
+    return { dueMs: this.#table.firstDue(serves)?.dueMs, nowMs };
+  }
+
   #refuseIfClosed(): void {
     if (this.#closed) throw new ClosedError("the schedule memory:// was closed");
   }
 
-  #refuseIfFull(callbacks: readonly NewCallback[]): void {
+  #refuseIfFull(added: number): void {
     const { maxPending } = this.#limits;
-    if (maxPending === 0 || this.#table.liveCount + callbacks.length <= maxPending) return;
-    if (this.#table.liveCount + this.#table.addedBy(callbacks) > maxPending) throw new PendingLimitError(maxPending);
+    if (maxPending > 0 && this.#table.liveCount + added > maxPending) throw new BackpressureError(maxPending);
   }
 
   #putOne(callback: NewCallback, nowMs: number): PutAnswer {
@@ -308,11 +329,14 @@ export class MemoryScheduleStore implements ScheduleStore {
     }
     const holder = key === undefined ? undefined : this.#table.liveOf(key);
     if (holder !== undefined) return this.#resolveConflict(holder, callback);
+    return { put: "added", id: this.#add(callback, nowMs), dueMs };
+  }
+
+  #add(callback: NewCallback, nowMs: number, occurrence?: Occurrence): string {
     this.#made += 1;
-    const id = `${this.#made.toString(36)}-${randomBytes(6).toString("hex")}`;
-    const row = new MemoryRow(this.#made, id, callback, nowMs);
-    this.#table.add(row);
-    return { put: "added", id, dueMs };
+    const id = callbackId(this.#made, randomBytes(6).toString("hex"));
+    this.#table.add(new MemoryRow(this.#made, id, callback, nowMs, occurrence));
+    return id;
   }
 
   #resolveConflict(holder: MemoryRow, callback: NewCallback): PutAnswer {
@@ -333,6 +357,8 @@ export class MemoryScheduleStore implements ScheduleStore {
 
   #claim(row: MemoryRow, owner: Owner, nowMs: number, leaseMs: number): Claim {
     this.#resigned.delete(owner.id); // it claims, so it lives
+    if (row.recurrence !== undefined) this.recurrences.noteStart(row.recurrence);
+    row.held = false;
     this.#table.move(row, "running");
     row.attempts += 1;
     row.token += 1;
@@ -340,52 +366,5 @@ export class MemoryScheduleStore implements ScheduleStore {
     row.leaseUntilMs = nowMs + leaseMs;
     row.owner = owner.id;
     return { callback: row.toCallback(), token: row.token, attempt: row.attempts, leaseUntilMs: row.leaseUntilMs };
-  }
-
-  #cancelRow(row: MemoryRow, abort: boolean): void {
-    const nowMs = this.#clock.wallMs();
-    if (row.state === "scheduled") this.#end(row, "cancelled", null, nowMs);
-    else if (row.state === "waiting") this.#end(row, "stopped", "it was cancelled before it ran again", nowMs);
-    else if (row.state === "running" && abort && row.abort === "none") row.abort = "requested";
-  }
-
-  /** Give back or end what is lost, `limit` at most. */
-  #recover(isLost: (row: MemoryRow) => boolean, limit: number, nowMs: number): Ended[] {
-    const lost = [...this.#table.running].filter(isLost).sort((a, b) => a.leaseUntilMs - b.leaseUntilMs || a.n - b.n);
-    return lost.slice(0, limit).map((row) => {
-      row.losses += 1;
-      return this.#meet(row, fateOfLoss(this.#lostRow(row, nowMs), this.#limits), nowMs);
-    });
-  }
-
-  #lostRow(row: MemoryRow, nowMs: number) {
-    const { onLost, crashes, losses } = row;
-    return { onLost, crashes, losses, unwanted: this.#isUnwanted(row, nowMs) };
-  }
-
-  /** Do what was decided: back to waiting, due at once, or ended. */
-  #meet(row: MemoryRow, fate: Fate, nowMs: number): Ended {
-    if (fate.state === "waiting") this.#giveBack(row, "waiting", nowMs);
-    else this.#end(row, fate.state, fate.reason, nowMs);
-    return { callback: row.toCallback(), state: fate.state };
-  }
-
-  #giveBack(row: MemoryRow, state: "scheduled" | "waiting", dueMs: number): void {
-    row.dueMs = dueMs;
-    row.owner = undefined;
-    row.abort = "none";
-    if (state === "scheduled") row.claimedMs = undefined;
-    this.#table.move(row, state);
-  }
-
-  #end(row: MemoryRow, state: EndState, reason: string | null, nowMs: number): void {
-    row.endedMs = nowMs;
-    row.reason = reason ?? undefined;
-    row.forgetMs = nowMs + keepMsOf(row.key !== undefined, this.#limits);
-    this.#table.move(row, state);
-  }
-
-  #isUnwanted(row: MemoryRow, nowMs: number): boolean {
-    return row.abort !== "none" || this.#tombstones.has(row.taskId, nowMs);
   }
 }

@@ -25,6 +25,7 @@ import {
   checkList,
   checkMove,
   checkNewCallbacks,
+  checkOwner,
   checkTarget,
   checkTaskId,
   cursorOf,
@@ -32,10 +33,24 @@ import {
   placeOf,
   reasonOf,
 } from "../check.ts";
-import { LeaseLostError, PendingLimitError } from "../errors.ts";
+import { BackpressureError, LeaseLostError } from "../errors.ts";
 import { limitsOf } from "../limits.ts";
-import type { Durability, Ended, ListPage, ListQuery, Owner, ScheduleStore, StoreLimits, Target } from "../store.ts";
+import type {
+  Change,
+  Claimed,
+  Durability,
+  Ended,
+  ListPage,
+  ListQuery,
+  Owner,
+  ScheduleStore,
+  StoreLimits,
+  Swept,
+  Target,
+  Upcoming,
+} from "../store.ts";
 import type { PutRow } from "./sqlite/put.ts";
+import { SqliteRecurrences } from "./sqlite/recurrence-store.ts";
 import {
   callbackOf,
   idOf,
@@ -95,6 +110,7 @@ const ROW_BYTES = 128;
 
 export class SqliteScheduleStore implements ScheduleStore {
   readonly url: string;
+  readonly recurrences: SqliteRecurrences;
   readonly #file: SqliteFile;
   readonly #ops: SqliteCaller<(typeof tables)["ops"]>;
   readonly #ns: number;
@@ -112,6 +128,7 @@ export class SqliteScheduleStore implements ScheduleStore {
     this.#ns = ns;
     this.#limits = limits;
     this.#clock = clock;
+    this.recurrences = new SqliteRecurrences(this.#ops, ns, limits, () => this.#now());
   }
 
   get durability(): Durability {
@@ -134,7 +151,7 @@ export class SqliteScheduleStore implements ScheduleStore {
     for (const { message } of callbacks) bytes += ROW_BYTES + message.body.length;
     try {
       const rows = await this.#ops.call("put", params, { ...this.#now(), bytes });
-      if (rows === "full") throw new PendingLimitError(this.#limits.maxPending);
+      if (rows === "full") throw new BackpressureError(this.#limits.maxPending);
       return rows.map(putAnswerOf);
     } catch (thrown) {
       const key = callbacks.length === 1 ? callbacks[0]?.key : undefined;
@@ -193,21 +210,38 @@ export class SqliteScheduleStore implements ScheduleStore {
     );
   }
 
-  async nextDueMs(): Promise<number | undefined> {
-    return (await this.#ops.call("nextDue", { ns: this.#ns })) ?? undefined;
+  async upcoming(owner?: Owner): Promise<Upcoming> {
+    if (owner !== undefined) checkOwner(owner);
+    const params = { ns: this.#ns, queues: owner?.queues ?? null };
+    const [dueMs, nowMs] = await this.#ops.call("upcoming", params, this.#now());
+    return { dueMs: dueMs ?? undefined, nowMs };
   }
 
-  async claimDue(owner: Owner, limit: number, leaseMs: number): Promise<{ claims: Claim[]; ended: Ended[] }> {
-    checkClaiming(owner.id, limit, leaseMs);
-    const params = { ns: this.#ns, owner: owner.id, limit, leaseMs, limits: this.#limits };
-    const { claimed, ended } = await this.#ops.call("claimDue", params, this.#now());
-    return { claims: claimed.map(claimOf), ended: ended.map(endedOf) };
+  async claimDue(owner: Owner, limit: number, leaseMs: number): Promise<Claimed> {
+    checkClaiming(owner, limit, leaseMs);
+    const params = {
+      ns: this.#ns,
+      owner: owner.id,
+      queues: owner.queues ?? null,
+      limit,
+      leaseMs,
+      limits: this.#limits,
+    };
+    const { claimed, ended, upcoming } = await this.#ops.call("claimDue", params, this.#now());
+    const [dueMs, nowMs] = upcoming;
+    return {
+      claims: claimed.map(claimOf),
+      ended: ended.map(endedOf),
+      upcoming: { dueMs: dueMs ?? undefined, nowMs },
+    };
   }
 
-  async renew(claims: readonly Claim[], leaseMs: number): Promise<boolean[]> {
+  async renew(claims: readonly Claim[], leaseMs: number): Promise<(number | undefined)[]> {
     checkLease(leaseMs);
     if (claims.length === 0) return [];
-    return await this.#ops.call("renew", { ns: this.#ns, claims: claims.map(claimTupleOf), leaseMs }, this.#now());
+    const params = { ns: this.#ns, claims: claims.map(claimTupleOf), leaseMs };
+    const renewed = await this.#ops.call("renew", params, this.#now());
+    return renewed.map((untilMs) => untilMs ?? undefined);
   }
 
   async settle(claim: Claim, end: RunEnd): Promise<Callback> {
@@ -224,18 +258,19 @@ export class SqliteScheduleStore implements ScheduleStore {
     await this.#ops.call("release", params, this.#now());
   }
 
-  async sweep(limit: number): Promise<Ended[]> {
-    // Asked each second, on an idle machine too: whose owner lives is looked at only when something is held.
+  async sweep(owner: Owner, limit: number): Promise<Swept> {
+    // Asked each second, on an idle machine too: who lives is looked at only when something is held, or when this owner leaves queues
+    // to those that serve them.
     const { held, lost, old } = await this.#ops.call("unswept", { ns: this.#ns }, this.#now());
-    const buried = held || !this.#swept ? await sweepOwners(this.#file, systemClock) : 0;
+    const buried = held || owner.queues !== undefined || !this.#swept ? await sweepOwners(this.#file, systemClock) : 0;
     this.#swept = true;
-    const [recovered] = await Promise.all([
+    const [recovered, forgotten] = await Promise.all([
       lost || buried > 0
         ? this.#ops.call("recoverLost", { ns: this.#ns, limit, limits: this.#limits }, this.#now())
         : [],
       old ? this.#ops.call("forget", { ns: this.#ns, limit }, this.#now()) : 0,
     ]);
-    return recovered.map(endedOf);
+    return { ended: recovered.map(endedOf), more: recovered.length >= limit || forgotten >= limit };
   }
 
   async takeAborts(owner: Owner): Promise<{ readonly id: string; readonly token: number }[]> {
@@ -253,15 +288,21 @@ export class SqliteScheduleStore implements ScheduleStore {
   }
 
   async enlist(owner: Owner, childPids: readonly number[]): Promise<void> {
-    await enlistOwner(this.#file, owner.id, childPids);
+    checkOwner(owner);
+    const serve = { ns: this.#ns, owner: owner.id, queues: owner.queues ?? null };
+    // Asked for in one turn: one change.
+    await Promise.all([enlistOwner(this.#file, owner.id, childPids), this.#ops.call("serve", serve)]);
   }
 
   async resign(owner: Owner): Promise<void> {
-    await resignOwner(this.#file, owner.id);
+    await Promise.all([
+      this.#ops.call("serveNone", { ns: this.#ns, owner: owner.id }),
+      resignOwner(this.#file, owner.id),
+    ]);
   }
 
-  onChange(listener: () => void): () => void {
-    return this.#file.onChange(listener);
+  onChange(listener: (change: Change) => void): () => void {
+    return this.#file.onChange(() => listener({}));
   }
 
   async close(): Promise<void> {
@@ -299,7 +340,7 @@ function claimOf(row: RowTuple): Claim {
 
 function claimTupleOf({ callback, token }: Claim): ClaimTuple {
   const [n, salt] = parseId(callback.id) ?? [0, 0]; // row 0 is nobody's
-  return [n, salt, token];
+  return [n, salt, token, callback.occurrence?.recurrence ?? null];
 }
 
 function endTupleOf(end: RunEnd): EndTuple {

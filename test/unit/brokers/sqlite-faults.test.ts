@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { OutcomeUnknownError } from "../../../src/kit/errors.ts";
-import { StoreCorruptError, StoreFullError, StoreUnavailableError } from "../../../src/sqlite/errors.ts";
+import { StoreCorruptError, StoreFullError, StoreUnavailableError } from "../../../src/kit/store-errors.ts";
 import { Arrivals, bench, numbered, publish, publishElsewhere, textOf } from "./sqlite-support.ts";
 
 const full = new StoreFullError("the disk is full");

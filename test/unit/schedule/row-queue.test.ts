@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { RowQueue } from "../../../src/schedule/stores/row-queue.ts";
+import { RowQueue } from "../../../src/schedule/stores/memory/row-queue.ts";
 
 interface Row {
   readonly n: number;

@@ -7,13 +7,16 @@ import {
   answerOfRevoke,
   fateOfCrash,
   fateOfLoss,
+  fateOfOverlap,
   fateOfRetry,
   fateWhenDue,
+  isOutdated,
   keepMsOf,
   stateOfReleased,
+  turnOfHeld,
 } from "../../../src/schedule/rules.ts";
 
-const due = { attempts: 0, dueMs: 1_000, expiresMs: null, misfire: "fire", graceMs: 0 } as const;
+const due = { attempts: 0, dueMs: 1_000, expiresMs: null, misfire: "fire", graceMs: 0, nominalMs: null } as const;
 const lost = { onLost: "rerun", crashes: 1, losses: 1, unwanted: false } as const;
 
 test("from its expiry on a callback must not start; before it, it may", () => {
@@ -30,6 +33,62 @@ test("a misfire is what comes later than its grace and what a lost hint may cost
   assert.equal(fateWhenDue({ ...skip, attempts: 1 }, 1_000_000), undefined);
   assert.equal(fateWhenDue({ ...skip, misfire: "fire" }, 1_000_000), undefined);
   assert.equal(fateWhenDue({ ...skip, expiresMs: 2_000 }, 1_000_000)?.state, "expired", "expiry is the stronger word");
+});
+
+test("of an occurrence lateness is counted from its nominal time, and newer ones are named", () => {
+  const held = { ...due, misfire: "skip", graceMs: 500, nominalMs: 400 } as const;
+  const reason = "it was 2200 ms late, with a grace of 1100 ms: it is left to newer occurrences";
+  assert.deepEqual(fateWhenDue(held, 2_600), { state: "skipped", reason });
+  assert.deepEqual(
+    fateWhenDue({ ...held, nominalMs: null }, 2_600)?.reason,
+    "it was 1600 ms late, with a grace of 500 ms",
+  );
+});
+
+test("an occurrence that is blocked follows its overlap; what is not blocked, or has run, starts", () => {
+  const first = { ...due, nominalMs: 1_000, overlap: "queue" } as const;
+  assert.equal(fateOfOverlap(first, false, 2_000), undefined);
+  assert.equal(fateOfOverlap({ ...first, attempts: 1 }, true, 2_000), undefined);
+  assert.equal(fateOfOverlap({ ...first, overlap: "allow" }, true, 2_000), undefined);
+  assert.equal(fateOfOverlap({ ...first, overlap: "skip" }, true, 2_000)?.state, "skipped");
+  assert.deepEqual(fateOfOverlap(first, true, 2_000), { state: "held", dueMs: 3_000, graceMs: 0 });
+});
+
+test("however often one is held and let go, the last moment at which it may start stays the same", () => {
+  let row = {
+    ...due,
+    dueMs: 1_000 as number,
+    misfire: "skip" as const,
+    graceMs: 2_300,
+    nominalMs: 900,
+    overlap: "queue" as const,
+  };
+  const lastMs = row.dueMs + row.graceMs;
+  for (let nowMs = row.dueMs; ; nowMs = row.dueMs) {
+    const fate = fateOfOverlap(row, true, nowMs);
+    if (fate?.state !== "held") {
+      assert.deepEqual([fate?.state, nowMs], ["skipped", lastMs]);
+      break;
+    }
+    assert.ok(fate.dueMs > nowMs && fate.dueMs <= nowMs + 1_000);
+    row = { ...row, dueMs: fate.dueMs, graceMs: fate.graceMs };
+    assert.equal(row.dueMs + row.graceMs, lastMs);
+    const turn = turnOfHeld(row, row.nominalMs);
+    assert.deepEqual([turn.dueMs, turn.dueMs + turn.graceMs], [900, lastMs]);
+  }
+});
+
+test("a turn never comes after the next look, nor before the nominal time", () => {
+  assert.deepEqual(turnOfHeld({ dueMs: 2_000, misfire: "fire", graceMs: 0 }, 1_500), { dueMs: 1_500, graceMs: 0 });
+  assert.deepEqual(turnOfHeld({ dueMs: 2_000, misfire: "skip", graceMs: 0 }, 9_000), { dueMs: 2_000, graceMs: 0 });
+});
+
+test("what is given back unstarted belongs to the past when its recurrence was replaced, resumed or paused", () => {
+  assert.equal(isOutdated(2, { state: "active", generation: 2 }), false);
+  assert.equal(isOutdated(2, { state: "active", generation: 3 }), true);
+  assert.equal(isOutdated(2, { state: "paused", generation: 2 }), true);
+  assert.equal(isOutdated(2, { state: "ended", generation: 2 }), false, "its rule has run out; the last one runs");
+  assert.equal(isOutdated(2, undefined), false);
 });
 
 test("crashes and losses have limits of their own, and onLost fail comes before them", () => {

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { OutcomeUnknownError } from "../../../src/kit/errors.ts";
-import type { ScheduleStore } from "../../../src/schedule/store.ts";
-import { StoreUnavailableError } from "../../../src/sqlite/errors.ts";
+import { StoreUnavailableError } from "../../../src/kit/store-errors.ts";
+import type { Change, ScheduleStore } from "../../../src/schedule/store.ts";
 import { FakeClock } from "../../../src/testing/fake-clock.ts";
-import { add, BOB, dueAt, ok, retryAt, stateOf } from "../../../src/testing/schedule-fixtures.ts";
+import { add, BOB, dueAt, ok, retryAt, stateOf, swept } from "../../../src/testing/schedule-fixtures.ts";
 import { Rig } from "./scheduler-rig.ts";
 
 const rigs: Rig[] = [];
@@ -97,8 +97,8 @@ test("a callback that another process put, and no hint of it, costs a second at 
 
 test("a hint of another process shortens the wait", async () => {
   let hint: () => void = () => undefined;
-  const onChange = (listener: () => void) => {
-    hint = listener;
+  const onChange = (listener: (change: Change) => void) => {
+    hint = () => listener({});
     return () => undefined;
   };
   const { clock, store, scheduler, fired } = rig({ store: but({ onChange }) });
@@ -255,7 +255,7 @@ test("a lease that was lost is told once, and the end of that run is dropped", a
   await clock.advance(0);
   // Another worker believes this one dead.
   await store.resign({ id: "me" });
-  await store.sweep(10);
+  await swept(store, 10);
   const taken = await store.claimDue(BOB, 1, 3_600_000);
   assert.equal(taken.claims.length, 1);
 
@@ -335,7 +335,7 @@ test("an end that was recorded though its answer was lost is told once, and is n
 test("while the store does not answer nothing starts, it is said once, and it goes on by itself", async () => {
   let away = true;
   const guard =
-    (name: "claimDue" | "nextDueMs" | "sweep" | "renew") =>
+    (name: "claimDue" | "upcoming" | "sweep" | "renew") =>
     (inner: () => ScheduleStore) =>
     (...args: never[]) => {
       if (away) return Promise.reject(new StoreUnavailableError("away"));
@@ -346,7 +346,7 @@ test("while the store does not answer nothing starts, it is said once, and it go
   const r = rig({
     store: (store) => {
       inner = store;
-      return but({ claimDue: guard("claimDue")(get), nextDueMs: guard("nextDueMs")(get), sweep: guard("sweep")(get) })(
+      return but({ claimDue: guard("claimDue")(get), upcoming: guard("upcoming")(get), sweep: guard("sweep")(get) })(
         store,
       );
     },
@@ -478,7 +478,7 @@ test("stop claims no more, and waits for what runs and for its record", async ()
   const again = scheduler.stop();
   await clock.advance(120_000);
   assert.equal(stopped, false);
-  assert.deepEqual(await store.sweep(10), [], "its lease was renewed all the time");
+  assert.deepEqual(await swept(store, 10), [], "its lease was renewed all the time");
   fired[0]?.end(ok);
   await Promise.all([stopping, again]);
   assert.deepEqual([await stateOf(store, first), await stateOf(store, second)], ["succeeded", "scheduled"]);
@@ -497,7 +497,7 @@ test("stop with a deadline leaves what still runs to its lease", async () => {
   assert.match(logged.join(), /1 callbacks still run/);
   await clock.advance(60_000);
   assert.deepEqual(
-    (await store.sweep(10)).map(({ callback }) => callback.id),
+    (await swept(store, 10)).map(({ callback }) => callback.id),
     [id],
   );
 });

@@ -16,7 +16,7 @@ function setUp() {
       return new Set(ids.filter((id) => revokedIds.has(id)));
     },
     onChange(each) {
-      listener = each;
+      listener = () => each({});
       return () => {
         listener = () => undefined;
       };

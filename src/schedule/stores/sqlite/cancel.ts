@@ -4,25 +4,27 @@ import type { CancelAnswer, RescheduleAnswer } from "../../callback.ts";
 import { answerOfCancel, answerOfRevoke, keepMsOf } from "../../rules.ts";
 import type { StoreLimits } from "../../store.ts";
 import { moved } from "./counts.ts";
-import { endRow } from "./ends.ts";
-import { addTags, removeTags } from "./put.ts";
+import { endRow, moveTags } from "./ends.ts";
 import {
   ABORT_REQUESTED,
-  COLUMNS,
+  ABORT_TAKEN,
+  FLAG_HELD,
   idOf,
   parseId,
   type RowTuple,
   RUNNING,
+  rowOf,
   SCHEDULED,
   stateName,
   stateNumber,
   type TargetTuple,
   WAITING,
 } from "./rows.ts";
+import { passTurn, Turns } from "./turns.ts";
 
 const CANCELLED = stateNumber("cancelled");
 
-interface Found {
+export interface Found {
   readonly n: number;
   readonly salt: number;
   readonly state: number;
@@ -30,9 +32,10 @@ interface Found {
   readonly due: number;
   readonly key: string | null;
   readonly tags: string | null;
+  readonly recurrence: string | null;
 }
 
-const FOUND = "n, salt, state, attempts, due, key, tags";
+export const FOUND = "n, salt, state, attempts, due, key, tags, recurrence";
 
 /** The row of this id; or the live one that has the key, else the last that had it. */
 function find(db: Db, ns: number, target: TargetTuple): Found | undefined {
@@ -64,7 +67,8 @@ export function cancel(db: Db, { ns, target, abort, limits }: CancelParams, nowM
   }
   const row = find(db, ns, target);
   if (row === undefined) return { answer: "unknown" };
-  cancelRow(db, ns, row, abort, limits, nowMs);
+  cancelRow(db, ns, row, { abort, reason: null }, limits, nowMs);
+  if (row.state === WAITING) passTurn(db, ns, row.recurrence);
   return answerOfCancel(idOf(row.n, row.salt), stateName(row.state));
 }
 
@@ -87,15 +91,23 @@ function cancelScheduled(
   return true;
 }
 
-function cancelRow(db: Db, ns: number, row: Found, abort: boolean, limits: StoreLimits, nowMs: number): void {
+/** What cancel does to it, in whatever state it is found. @param how.reason of its recurrence; null: it was cancelled by itself */
+export function cancelRow(
+  db: Db,
+  ns: number,
+  row: Found,
+  how: { readonly abort: boolean; readonly reason: string | null },
+  limits: StoreLimits,
+  nowMs: number,
+): void {
   const keyed = row.key !== null;
   if (row.state === SCHEDULED) {
-    endRow(db, ns, row.n, { from: SCHEDULED, to: "cancelled", reason: null, keyed }, limits, nowMs);
+    endRow(db, ns, row.n, { from: SCHEDULED, to: "cancelled", reason: how.reason, keyed }, limits, nowMs);
   } else if (row.state === WAITING) {
-    const reason = "it was cancelled before it ran again";
+    const reason = how.reason ?? "it was cancelled before it ran again";
     endRow(db, ns, row.n, { from: WAITING, to: "stopped", reason, keyed }, limits, nowMs);
-  } else if (row.state === RUNNING && abort) {
-    db.sql(`UPDATE callbacks SET abort = ${ABORT_REQUESTED} WHERE n = ? AND abort = 0`).run(row.n);
+  } else if (row.state === RUNNING && how.abort) {
+    db.sql(`UPDATE callbacks SET abort = ${ABORT_REQUESTED} WHERE n = ? AND abort <> ${ABORT_TAKEN}`).run(row.n);
   }
 }
 
@@ -114,18 +126,14 @@ export function reschedule(db: Db, { ns, target, dueMs, byMs, lastMs }: Reschedu
   const id = idOf(row.n, row.salt);
   if (row.state !== SCHEDULED) return { answer: "too_late", id, state: stateName(row.state) };
   const due = dueMs ?? Math.min(Math.max(row.due + (byMs ?? 0), -lastMs), lastMs);
-  db.sql("UPDATE callbacks SET due = ?, token = token + 1 WHERE n = ?").run(due, row.n);
-  if (row.tags !== null && due !== row.due) {
-    removeTags(db, ns, row.n, row.due, row.tags);
-    addTags(db, ns, row.n, due, row.tags);
-  }
+  db.sql(`UPDATE callbacks SET due = ?, token = token + 1, flags = flags & ~${FLAG_HELD} WHERE n = ?`).run(due, row.n);
+  moveTags(db, ns, row, due);
   return { answer: "rescheduled", id, dueMs: due };
 }
 
 export function get(db: Db, { ns, target }: { readonly ns: number; readonly target: TargetTuple }): RowTuple | null {
   const row = find(db, ns, target);
-  if (row === undefined) return null;
-  return db.rows(`SELECT ${COLUMNS} FROM callbacks WHERE n = ?`).get(row.n) as unknown as RowTuple;
+  return row === undefined ? null : rowOf(db, row.n);
 }
 
 export interface RevokeParams {
@@ -150,7 +158,12 @@ export function revoke(db: Db, { ns, taskId, untilMs, abort, limits }: RevokePar
   const own = ownRow(db, ns, taskId);
   if (own !== undefined) rows.push(own);
   rows.sort((a, b) => a.n - b.n);
-  for (const row of rows) cancelRow(db, ns, row, abort, limits, nowMs);
+  const turns = new Turns();
+  for (const row of rows) {
+    cancelRow(db, ns, row, { abort, reason: null }, limits, nowMs);
+    if (row.state === WAITING) turns.note(row.recurrence);
+  }
+  turns.pass(db, ns);
   return answerOfRevoke(
     rows.map((row) => ({ id: idOf(row.n, row.salt), state: stateName(row.state), attempts: row.attempts })),
   );

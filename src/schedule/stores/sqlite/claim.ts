@@ -1,15 +1,32 @@
-/** Claiming what is due, and giving back or ending what was lost. Runs in the file's thread. */
-import { aliveSql, ownerNumber } from "../../../sqlite/owners-tables.ts";
+/** Claiming what is due. Runs in the file's thread. */
+import { ownerNumber } from "../../../sqlite/owners-tables.ts";
 import type { Db } from "../../../sqlite/tables.ts";
-import { fateOfLoss, fateWhenDue } from "../../rules.ts";
+import { type Fate, fateOfOverlap, fateWhenDue, type Hold } from "../../rules.ts";
 import type { StoreLimits } from "../../store.ts";
 import { moved } from "./counts.ts";
-import { endRow, giveBack, isUnwanted } from "./ends.ts";
-import { COLUMNS, FLAG_FAIL_WHEN_LOST, FLAG_SKIP, type RowTuple, RUNNING, SCHEDULED, WAITING } from "./rows.ts";
+import { dueRows, firstDue } from "./due-rows.ts";
+import { endRow, moveDue } from "./ends.ts";
+import { recoverExpired } from "./lost.ts";
+import { noteStart } from "./recurrence-rows.ts";
+import {
+  dueRowOf,
+  FLAG_HELD,
+  FLAG_OVERLAP_QUEUE,
+  FLAG_OVERLAP_SKIP,
+  type RowTuple,
+  RUNNING,
+  rowOf,
+  SCHEDULED,
+  WAITING,
+} from "./rows.ts";
+import { type Reach, reachOf } from "./serving.ts";
+import { Turns } from "./turns.ts";
 
 export interface ClaimParams {
   readonly ns: number;
   readonly owner: string;
+  /** Null: every queue. */
+  readonly queues: readonly string[] | null;
   readonly limit: number;
   readonly leaseMs: number;
   readonly limits: StoreLimits;
@@ -20,33 +37,100 @@ export interface ClaimAnswer {
   readonly claimed: readonly RowTuple[];
   /** Ended, or given back. */
   readonly ended: readonly RowTuple[];
+  readonly upcoming: UpcomingTuple;
 }
+
+/** What is due next (null: nothing waits), and the store's clock. */
+export type UpcomingTuple = readonly [due: number | null, now: number];
 
 /** What a claim may end or pass over beside what it claims, so that one pass stays short. */
 const PASS = 1_000;
 
 export function claimDue(db: Db, params: ClaimParams, nowMs: number): ClaimAnswer {
-  const { ns, owner, limit, leaseMs, limits } = params;
-  if (limit === 0) return { claimed: [], ended: [] };
-  const ended = recoverExpired(db, ns, PASS, limits, nowMs);
-  const { due, over } = lookAtDue(db, ns, limit, nowMs);
-  for (const { row, state, reason } of over) {
-    endRow(db, ns, row[0], { from: row[2], to: state, reason, keyed: row[13] !== null }, limits, nowMs);
-    ended.push(rowOf(db, row[0]));
+  const { ns, queues, limit, limits } = params;
+  const ended = limit === 0 ? [] : recoverExpired(db, ns, PASS, limits, nowMs);
+  // Afterwards: what was given back may wait for a queue in which nothing waited.
+  const reach = reachOf(db, ns, queues);
+  const claimed = limit === 0 ? [] : claimSome(db, params, reach, ended, nowMs);
+  return { claimed, ended, upcoming: [firstDue(db, ns, reach), nowMs] };
+}
+
+export function upcoming(
+  db: Db,
+  { ns, queues }: { readonly ns: number; readonly queues: readonly string[] | null },
+  nowMs: number,
+): UpcomingTuple {
+  return [firstDue(db, ns, reachOf(db, ns, queues)), nowMs];
+}
+
+/** @param ended what ends on the way is added to it */
+function claimSome(db: Db, params: ClaimParams, reach: Reach, ended: RowTuple[], nowMs: number): RowTuple[] {
+  const { ns, limit, limits } = params;
+  const claimed: RowTuple[] = [];
+  const turns = new Turns();
+  let claim: ((row: RowTuple) => RowTuple) | undefined;
+  for (let passed = 0; ; ) {
+    const { met, whole } = lookAtDue(db, ns, reach, { due: limit - claimed.length, over: PASS - passed }, nowMs);
+    let overlapping = 0;
+    // In their order, and each as the ones before it left things: of two occurrences that are due at once one may be claimed.
+    for (const { row, fate } of met) {
+      const decided = fate ?? decideOverlap(db, ns, row, nowMs);
+      if (decided === undefined) {
+        claim ??= claimer(db, params, nowMs);
+        claimed.push(claim(row));
+        continue;
+      }
+      passed += 1;
+      if (fate === undefined) overlapping += 1;
+      if (decided.state === "held") {
+        moveDue(db, ns, dueAndTags(row), { ...decided, flags: row[6] | FLAG_HELD });
+      } else if (decided.state !== "waiting") {
+        const { state: to, reason } = decided;
+        endRow(db, ns, row[0], { from: row[2], to, reason, keyed: row[13] !== null }, limits, nowMs);
+        if (row[2] === WAITING) turns.note(row[22]);
+        ended.push(rowOf(db, row[0]));
+      }
+    }
+    // Slots that overlapping occurrences left go to what is behind them.
+    if (whole || overlapping === 0 || passed >= PASS) break;
   }
-  if (due.length === 0) return { claimed: [], ended };
+  turns.pass(db, ns);
+  return claimed;
+}
+
+/** Of one whose overlap matters and that is due for the first time: undefined when it may start. */
+function decideOverlap(db: Db, ns: number, row: RowTuple, nowMs: number): Fate | Hold | undefined {
+  if (row[22] === null || row[2] !== SCHEDULED || (row[6] & (FLAG_OVERLAP_SKIP | FLAG_OVERLAP_QUEUE)) === 0) {
+    return undefined;
+  }
+  const underWay = db
+    .sql(
+      `SELECT 1 FROM callbacks INDEXED BY by_recurrence WHERE ns = ? AND recurrence = ? AND state BETWEEN ${WAITING} AND ${RUNNING} LIMIT 1`,
+    )
+    .get(ns, row[22]);
+  return fateOfOverlap(dueRowOf(row), underWay !== undefined, nowMs);
+}
+
+function dueAndTags(row: RowTuple) {
+  return { n: row[0], due: row[3], tags: row[16] };
+}
+
+function claimer(db: Db, { ns, owner, leaseMs }: ClaimParams, nowMs: number): (row: RowTuple) => RowTuple {
   const ownerN = ownerNumber(db, owner);
+  const leaseUntil = nowMs + leaseMs;
   const claim = db.sql(
     `UPDATE callbacks SET state = ${RUNNING}, token = token + 1, attempts = attempts + 1, abort = 0, claimed = ?, lease = ?,
        owner = ? WHERE n = ?`,
   );
-  const leaseUntil = nowMs + leaseMs;
-  const claimed = due.map((row): RowTuple => {
+  return (row) => {
     claim.run(nowMs, leaseUntil, ownerN, row[0]);
     moved(ns, row[2], RUNNING);
+    if (row[22] !== null) noteStart(db, ns, row[22]);
+    if ((row[6] & FLAG_HELD) !== 0) {
+      db.sql(`UPDATE callbacks SET flags = flags & ~${FLAG_HELD} WHERE n = ?`).run(row[0]);
+    }
     return claimedTuple(row, nowMs, leaseUntil);
-  });
-  return { claimed, ended };
+  };
 }
 
 /** The row as the claim left it: known without reading it again. */
@@ -60,125 +144,31 @@ function claimedTuple(row: RowTuple, nowMs: number, leaseUntil: number): RowTupl
   return after as unknown as RowTuple;
 }
 
-interface Over {
+interface Met {
   readonly row: RowTuple;
-  readonly state: Parameters<typeof endRow>[3]["to"];
-  readonly reason: string | null;
+  /** Undefined: nothing but an overlap is in its way. */
+  readonly fate: Fate | undefined;
 }
 
-/** What is due, earliest first: at most `limit` to claim, and those met on the way that must not start any more. */
-function lookAtDue(db: Db, ns: number, limit: number, nowMs: number): { due: RowTuple[]; over: Over[] } {
-  const due: RowTuple[] = [];
-  const over: Over[] = [];
-  const query = `SELECT ${COLUMNS} FROM callbacks INDEXED BY by_state WHERE ns = ? AND state = ? AND due <= ? ORDER BY due, n`;
-  // Two walks along the index, merged. The texts differ, so that each has a statement of its own.
-  const scheduled = db.rows(query).iterate(ns, SCHEDULED, nowMs) as unknown as Iterator<RowTuple>;
-  const waiting = db.rows(`${query} -- waiting`).iterate(ns, WAITING, nowMs) as unknown as Iterator<RowTuple>;
-  let a = scheduled.next();
-  let b = waiting.next();
-  while (due.length < limit && over.length < PASS && !(a.done === true && b.done === true)) {
-    const takeA = b.done === true || (a.done !== true && isBefore(a.value, b.value));
-    const row = (takeA ? a : b).value as RowTuple;
-    const fate = fateWhenDue(dueRow(row), nowMs);
-    if (fate === undefined) due.push(row);
-    else if (fate.state !== "waiting") over.push({ row, state: fate.state, reason: fate.reason });
-    if (takeA) a = scheduled.next();
-    else b = waiting.next();
-  }
-  // A statement that is still being read would hold up the commit.
-  scheduled.return?.();
-  waiting.return?.();
-  return { due, over };
-}
-
-function dueRow(row: RowTuple) {
-  return {
-    attempts: row[5],
-    dueMs: row[3],
-    expiresMs: row[8],
-    misfire: (row[6] & FLAG_SKIP) === 0 ? ("fire" as const) : ("skip" as const),
-    graceMs: row[7],
-  };
-}
-
-function isBefore(a: RowTuple, b: RowTuple): boolean {
-  return a[3] < b[3] || (a[3] === b[3] && a[0] < b[0]);
-}
-
-interface LostRow {
-  readonly n: number;
-  readonly salt: number;
-  readonly ns: number;
-  readonly flags: number;
-  readonly crashes: number;
-  readonly losses: number;
-  readonly abort: number;
-  readonly due: number;
-  readonly key: string | null;
-  readonly task_id: string | null;
-  readonly tags: string | null;
-}
-
-const LOST_COLUMNS = "n, salt, ns, flags, crashes, losses, abort, due, key, task_id, tags";
-
-/** Give back or end those whose lease has run out. */
-export function recoverExpired(db: Db, ns: number, limit: number, limits: StoreLimits, nowMs: number): RowTuple[] {
-  const rows = db
-    .sql(
-      `SELECT ${LOST_COLUMNS} FROM callbacks INDEXED BY by_lease WHERE ns = ? AND lease <= ? ORDER BY lease, n LIMIT ?`,
-    )
-    .all(ns, nowMs, limit) as unknown as LostRow[];
-  return rows.map((row) => recover(db, row, limits, nowMs));
-}
-
-/** Whether `recoverLost` has anything to do. */
-export function hasLost(db: Db, ns: number, nowMs: number): boolean {
-  const lost = db.sql(
-    `SELECT 1 FROM callbacks INDEXED BY by_lease
-     WHERE ns = ? AND lease IS NOT NULL AND (lease <= ? OR NOT ${aliveSql("callbacks.owner")}) LIMIT 1`,
-  );
-  return lost.get(ns, nowMs) !== undefined;
-}
-
-/** Give back or end those whose lease has run out, or whose owner is dead. */
-export function recoverLost(
+/**
+ * What is due, in order: at most so many that may be claimed, and so many that must not start any more.
+ * @returns whole: there is nothing behind
+ */
+function lookAtDue(
   db: Db,
-  { ns, limit, limits }: { readonly ns: number; readonly limit: number; readonly limits: StoreLimits },
+  ns: number,
+  reach: Reach,
+  most: { readonly due: number; readonly over: number },
   nowMs: number,
-): RowTuple[] {
-  const recovered = recoverExpired(db, ns, limit, limits, nowMs);
-  if (recovered.length >= limit) return recovered;
-  const rows = db
-    .sql(
-      `SELECT ${LOST_COLUMNS} FROM callbacks INDEXED BY by_lease
-       WHERE ns = ? AND lease IS NOT NULL AND NOT ${aliveSql("callbacks.owner")} ORDER BY lease, n LIMIT ?`,
-    )
-    .all(ns, limit - recovered.length) as unknown as LostRow[];
-  for (const row of rows) recovered.push(recover(db, row, limits, nowMs));
-  return recovered;
-}
-
-function recover(db: Db, row: LostRow, limits: StoreLimits, nowMs: number): RowTuple {
-  const losses = row.losses + 1;
-  const fate = fateOfLoss(
-    {
-      onLost: (row.flags & FLAG_FAIL_WHEN_LOST) === 0 ? "rerun" : "fail",
-      crashes: row.crashes,
-      losses,
-      unwanted: isUnwanted(db, row.ns, row, nowMs),
-    },
-    limits,
-  );
-  db.sql("UPDATE callbacks SET losses = ? WHERE n = ?").run(losses, row.n);
-  if (fate.state === "waiting") {
-    giveBack(db, row.ns, row, { state: WAITING, due: nowMs });
-  } else {
-    const end = { from: RUNNING, to: fate.state, reason: fate.reason, keyed: row.key !== null };
-    endRow(db, row.ns, row.n, end, limits, nowMs);
+): { met: Met[]; whole: boolean } {
+  const met: Met[] = [];
+  let over = 0;
+  for (const row of dueRows(db, ns, reach, nowMs)) {
+    // One more than is wanted tells that there is something behind.
+    if (met.length - over >= most.due || over >= most.over) return { met, whole: false };
+    const fate = fateWhenDue(dueRowOf(row), nowMs);
+    met.push({ row, fate });
+    if (fate !== undefined) over += 1;
   }
-  return rowOf(db, row.n);
-}
-
-export function rowOf(db: Db, n: number): RowTuple {
-  return db.rows(`SELECT ${COLUMNS} FROM callbacks WHERE n = ?`).get(n) as unknown as RowTuple;
+  return { met, whole: true };
 }

@@ -37,11 +37,31 @@ export function giveBack(
     to.due,
     row.n,
   );
-  if (row.tags !== null && row.due !== to.due) {
-    removeTags(db, ns, row.n, row.due, row.tags);
-    addTags(db, ns, row.n, to.due, row.tags);
-  }
+  moveTags(db, ns, row, to.due);
   moved(ns, RUNNING, to.state);
+}
+
+/** One that was never claimed is due then instead. */
+export function moveDue(
+  db: Db,
+  ns: number,
+  row: { readonly n: number; readonly due: number; readonly tags: string | null },
+  to: { readonly dueMs: number; readonly graceMs: number; readonly flags: number },
+): void {
+  db.sql("UPDATE callbacks SET due = ?, grace = ?, flags = ? WHERE n = ?").run(to.dueMs, to.graceMs, to.flags, row.n);
+  moveTags(db, ns, row, to.dueMs);
+}
+
+/** Tags are kept in due order. */
+export function moveTags(
+  db: Db,
+  ns: number,
+  row: { readonly n: number; readonly due: number; readonly tags: string | null },
+  due: number,
+): void {
+  if (row.tags === null || row.due === due) return;
+  removeTags(db, ns, row.n, row.due, row.tags);
+  addTags(db, ns, row.n, due, row.tags);
 }
 
 /** Its end was asked for while it ran: it must not run again. */

@@ -36,16 +36,31 @@ interface Seen {
   readonly queue: string;
   readonly task: string;
   readonly tags: string | null;
+  readonly recurrence: string | null;
 }
 
-const SEEN = "n, state, due, key, queue, task, tags";
+const SEEN = "n, state, due, key, queue, task, tags, recurrence";
 
 export function list(db: Db, params: ListParams): ListStep {
   const { query } = params;
+  if (query.recurrence !== undefined) {
+    const recurrence = query.recurrence;
+    return step(
+      db,
+      params,
+      walkStates(params, (state, from) => walkRecurrence(db, params.ns, recurrence, state, from)),
+    );
+  }
   if (query.tags !== undefined && query.tags.length > 0)
     return step(db, params, walkTag(db, params, query.tags[0] as string));
   const few = query.keyPrefix === undefined ? undefined : fewWithPrefix(db, params.ns, query.keyPrefix);
-  return step(db, params, few === undefined ? walkStates(db, params) : sorted(few, params.after), few !== undefined);
+  const byState = (state: number, from: Place) => walkState(db, params.ns, state, from);
+  return step(
+    db,
+    params,
+    few === undefined ? walkStates(params, byState) : sorted(few, params.after),
+    few !== undefined,
+  );
 }
 
 /** @param whole look at all that comes: it is known to be little */
@@ -72,13 +87,17 @@ function candidateOf(seen: Seen) {
     queue: seen.queue,
     task: seen.task,
     tags: tagsOf(seen.tags),
+    recurrence: seen.recurrence ?? undefined,
   };
 }
 
-/** The wanted states' walks along `by_state`, merged. */
-function* walkStates(db: Db, { ns, query, after }: ListParams): Generator<Seen> {
+/** The wanted states' walks, each in due order, merged. */
+function* walkStates(
+  { query, after }: ListParams,
+  walk: (state: number, from: Place) => Generator<Seen>,
+): Generator<Seen> {
   const from = startOf(query, after);
-  const walks = (query.states ?? STATE_NAMES).map((state) => walkState(db, ns, stateNumber(state), from));
+  const walks = (query.states ?? STATE_NAMES).map((state) => walk(stateNumber(state), from));
   try {
     const heads = walks.map((walk) => walk.next());
     for (;;) {
@@ -107,6 +126,16 @@ function* walkState(db: Db, ns: number, state: number, from: Place): Generator<S
     .sql(`${where} AND due = ? AND n > ? ORDER BY n`)
     .iterate(ns, from.dueMs, from.row) as unknown as Iterable<Seen>;
   yield* db.sql(`${where} AND due > ? ORDER BY due, n`).iterate(ns, from.dueMs) as unknown as Iterable<Seen>;
+}
+
+function* walkRecurrence(db: Db, ns: number, recurrence: string, state: number, from: Place): Generator<Seen> {
+  const where = `SELECT ${SEEN} FROM callbacks INDEXED BY by_recurrence WHERE ns = ? AND recurrence = ? AND state = ${state}`;
+  yield* db
+    .sql(`${where} AND due = ? AND n > ? ORDER BY n`)
+    .iterate(ns, recurrence, from.dueMs, from.row) as unknown as Iterable<Seen>;
+  yield* db
+    .sql(`${where} AND due > ? ORDER BY due, n`)
+    .iterate(ns, recurrence, from.dueMs) as unknown as Iterable<Seen>;
 }
 
 function* walkTag(db: Db, { ns, query, after }: ListParams, tag: string): Generator<Seen> {

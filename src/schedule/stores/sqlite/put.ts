@@ -1,7 +1,8 @@
 /** Adding callbacks: keys, redelivered messages, revoked task ids, the limit. Runs in the file's thread. */
 import type { Db } from "../../../sqlite/tables.ts";
+import type { Occurrence } from "../../callback.ts";
 import { count, liveCount } from "./counts.ts";
-import { INLINE_BODY, type PutTuple, SCHEDULED, tagsOf } from "./rows.ts";
+import { flagsOfOverlap, INLINE_BODY, type PutTuple, SCHEDULED, tagsOf } from "./rows.ts";
 
 export interface PutParams {
   readonly ns: number;
@@ -75,10 +76,53 @@ function insert(db: Db, ns: number, callback: PutTuple, nowMs: number): number {
         inline ? body : null,
       ).lastInsertRowid,
   );
-  if (!inline) db.sql("INSERT INTO bodies (n, body) VALUES (?, ?)").run(n, body);
+  afterInsert(db, ns, n, callback);
+  return n;
+}
+
+/** An occurrence; nothing is done when it has its row already. */
+export function insertOccurrence(
+  db: Db,
+  ns: number,
+  callback: PutTuple,
+  { recurrence, generation, nominalMs, overlap }: Occurrence,
+  nowMs: number,
+): void {
+  const [salt, due, flags, grace, expires, , , , queue, tags, task, retries, more, body] = callback;
+  const inline = body.length <= INLINE_BODY;
+  const { changes, lastInsertRowid } = db
+    .sql(
+      `INSERT INTO callbacks
+         (salt, ns, due, flags, grace, retries, expires, created, queue, task, tags, more, body, recurrence, generation, nominal)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (ns, recurrence, generation, nominal) WHERE recurrence IS NOT NULL DO NOTHING`,
+    )
+    .run(
+      salt,
+      ns,
+      due,
+      flags | flagsOfOverlap(overlap),
+      grace,
+      retries,
+      expires,
+      nowMs,
+      queue,
+      task,
+      tags,
+      more,
+      inline ? body : null,
+      recurrence,
+      generation,
+      nominalMs,
+    );
+  if (changes > 0) afterInsert(db, ns, Number(lastInsertRowid), callback);
+}
+
+function afterInsert(db: Db, ns: number, n: number, callback: PutTuple): void {
+  const [, due, , , , , , , , tags, , , , body] = callback;
+  if (body.length > INLINE_BODY) db.sql("INSERT INTO bodies (n, body) VALUES (?, ?)").run(n, body);
   if (tags !== null) addTags(db, ns, n, due, tags);
   count(ns, SCHEDULED, 1);
-  return n;
 }
 
 /** The live callback is given this call and due time; its id stays. */

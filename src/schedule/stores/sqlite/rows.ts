@@ -5,14 +5,18 @@
  * The id carries the row's integer, so finding it costs no index of its own, and 47 random bits: a file that was made anew
  * does not answer for the callbacks of the old one, and nobody guesses an id.
  */
+import type { Db } from "../../../sqlite/tables.ts";
 import {
   CALLBACK_STATES,
   type Callback,
   type CallbackState,
   type NewCallback,
+  type Overlap,
   type ParkedMessage,
 } from "../../callback.ts";
 import { distinctTags } from "../../check.ts";
+import { callbackId } from "../../ids.ts";
+import type { DueRow } from "../../rules.ts";
 
 /** In the file a state is its number here. */
 export const STATE_NAMES = CALLBACK_STATES;
@@ -36,10 +40,16 @@ export function stateName(number: number): CallbackState {
 /** Bits of `flags`. */
 export const FLAG_SKIP = 1;
 export const FLAG_FAIL_WHEN_LOST = 2;
+export const FLAG_OVERLAP_SKIP = 4;
+export const FLAG_OVERLAP_QUEUE = 8;
+/** It is an occurrence that waits until an earlier one has ended. */
+export const FLAG_HELD = 16;
 
 /** Values of `abort`. */
 export const ABORT_REQUESTED = 1;
 export const ABORT_TAKEN = 2;
+/** Its recurrence was cancelled: nobody asks it to stop, but it does not run again. */
+export const ABORT_UNWANTED = 3;
 
 /** A body longer than this lives in a table of its own, so that claiming and settling do not write it again. */
 export const INLINE_BODY = 2_048;
@@ -68,6 +78,9 @@ export const COLUMNS = [
   "retries",
   "more",
   "coalesce(body, (SELECT bodies.body FROM bodies WHERE bodies.n = callbacks.n))",
+  "recurrence",
+  "generation",
+  "nominal",
 ].join(", ");
 
 export type RowTuple = readonly [
@@ -93,6 +106,9 @@ export type RowTuple = readonly [
   retries: number,
   more: string | null,
   body: string,
+  recurrence: string | null,
+  generation: number | null,
+  nominal: number | null,
 ];
 
 /** A callback on its way in. */
@@ -117,7 +133,7 @@ export type PutTuple = readonly [
 export type TargetTuple = readonly [n: number, salt: number] | readonly [key: string];
 
 export function idOf(n: number, salt: number): string {
-  return `${n.toString(36)}-${salt.toString(36)}`;
+  return callbackId(n, salt.toString(36));
 }
 
 /** Undefined: no id of ours. */
@@ -129,6 +145,11 @@ export function parseId(id: string): readonly [n: number, salt: number] | undefi
   return Number.isSafeInteger(parsed[0]) && Number.isSafeInteger(parsed[1]) && idOf(...parsed) === id
     ? parsed
     : undefined;
+}
+
+/** The row as it stands. */
+export function rowOf(db: Db, n: number): RowTuple {
+  return db.rows(`SELECT ${COLUMNS} FROM callbacks WHERE n = ?`).get(n) as unknown as RowTuple;
 }
 
 export function callbackOf(row: RowTuple): Callback {
@@ -147,6 +168,16 @@ export function callbackOf(row: RowTuple): Callback {
     queue: row[15],
     tags: tagsOf(row[16]),
     message: messageOf(row[18], row[19], row[20], row[21]),
+    ...(row[22] === null || row[23] === null || row[24] === null
+      ? {}
+      : {
+          occurrence: {
+            recurrence: row[22],
+            generation: row[23],
+            nominalMs: row[24],
+            overlap: overlapOf(row[6]),
+          },
+        }),
     attempts: row[5],
     token: row[4],
     createdMs: row[9],
@@ -155,6 +186,29 @@ export function callbackOf(row: RowTuple): Callback {
     ...(row[12] === null ? {} : { endedMs: row[12] }),
     ...(row[17] === null ? {} : { reason: row[17] }),
   };
+}
+
+/** What decides when its due time has come. */
+export function dueRowOf(row: RowTuple): DueRow & { readonly overlap: Overlap } {
+  return {
+    attempts: row[5],
+    dueMs: row[3],
+    expiresMs: row[8],
+    misfire: (row[6] & FLAG_SKIP) === 0 ? "fire" : "skip",
+    graceMs: row[7],
+    nominalMs: row[24],
+    overlap: overlapOf(row[6]),
+  };
+}
+
+export function overlapOf(flags: number): Overlap {
+  if ((flags & FLAG_OVERLAP_SKIP) !== 0) return "skip";
+  return (flags & FLAG_OVERLAP_QUEUE) === 0 ? "allow" : "queue";
+}
+
+export function flagsOfOverlap(overlap: Overlap): number {
+  if (overlap === "skip") return FLAG_OVERLAP_SKIP;
+  return overlap === "queue" ? FLAG_OVERLAP_QUEUE : 0;
 }
 
 export function putTupleOf(callback: NewCallback, salt: number): PutTuple {

@@ -70,4 +70,38 @@ export const migrations: readonly string[] = [
      n INTEGER NOT NULL,
      PRIMARY KEY (ns, state)
    ) WITHOUT ROWID, STRICT;`,
+
+  `ALTER TABLE callbacks ADD COLUMN recurrence TEXT;    -- of an occurrence: id of its recurrence
+   ALTER TABLE callbacks ADD COLUMN generation INTEGER;
+   ALTER TABLE callbacks ADD COLUMN nominal INTEGER;
+   CREATE UNIQUE INDEX by_occurrence ON callbacks (ns, recurrence, generation, nominal) WHERE recurrence IS NOT NULL;
+   CREATE INDEX by_recurrence ON callbacks (ns, recurrence, state, due) WHERE recurrence IS NOT NULL;
+
+   CREATE TABLE recurrences (
+     n INTEGER PRIMARY KEY,
+     salt INTEGER NOT NULL,              -- the id is n and salt
+     ns INTEGER NOT NULL,
+     state INTEGER NOT NULL DEFAULT 0,   -- index in RECURRENCE_STATES
+     key TEXT,
+     definition TEXT NOT NULL,           -- JSON
+     fingerprint TEXT NOT NULL,
+     generation INTEGER NOT NULL DEFAULT 1,
+     next INTEGER,                       -- nominal time of the newest occurrence, while it is active
+     started INTEGER NOT NULL DEFAULT 0,
+     created INTEGER NOT NULL,
+     ended INTEGER,
+     forget INTEGER
+   ) STRICT;
+   CREATE INDEX recurrences_by_state ON recurrences (ns, state);
+   CREATE INDEX recurrences_by_next ON recurrences (ns, next) WHERE next IS NOT NULL;
+   CREATE INDEX recurrences_by_forget ON recurrences (ns, forget) WHERE forget IS NOT NULL;
+   CREATE UNIQUE INDEX recurrences_by_live_key ON recurrences (ns, key) WHERE key IS NOT NULL AND state <= 1;
+   CREATE INDEX recurrences_by_ended_key ON recurrences (ns, key) WHERE key IS NOT NULL AND state > 1;
+
+   CREATE TABLE serving (                -- who serves which queues, as announced
+     ns INTEGER NOT NULL,
+     queue TEXT NOT NULL,                -- '': every one
+     owner INTEGER NOT NULL,             -- owners.n
+     PRIMARY KEY (ns, queue, owner)
+   ) WITHOUT ROWID, STRICT;`,
 ];

@@ -1,12 +1,12 @@
 /** How a claimed run ended, and what is given back unstarted. The token decides, never the state alone. Runs in the file's thread. */
 import type { Db } from "../../../sqlite/tables.ts";
 import type { EndState } from "../../callback.ts";
-import { type Fate, fateOfCrash, fateOfLoss, fateOfRetry, keepMsOf, stateOfReleased } from "../../rules.ts";
+import { type Fate, fateOfCrash, fateOfLoss, fateOfRetry, isOutdated, keepMsOf, stateOfReleased } from "../../rules.ts";
 import type { StoreLimits } from "../../store.ts";
-import { rowOf } from "./claim.ts";
 import { moved } from "./counts.ts";
 import { endRow, giveBack, isUnwanted } from "./ends.ts";
 import { setBody } from "./put.ts";
+import { recurrenceOf } from "./recurrence-rows.ts";
 import {
   ABORT_REQUESTED,
   ABORT_TAKEN,
@@ -14,13 +14,15 @@ import {
   idOf,
   type RowTuple,
   RUNNING,
+  rowOf,
   SCHEDULED,
   stateNumber,
   WAITING,
 } from "./rows.ts";
+import { passTurn, Turns } from "./turns.ts";
 
 /** A claim, as the thread needs it. */
-export type ClaimTuple = readonly [n: number, salt: number, token: number];
+export type ClaimTuple = readonly [n: number, salt: number, token: number, recurrence: string | null];
 
 export type EndTuple =
   | readonly ["succeeded", reason?: undefined]
@@ -46,6 +48,8 @@ interface HeldRow {
   readonly key: string | null;
   readonly task_id: string | null;
   readonly tags: string | null;
+  readonly recurrence: string | null;
+  readonly generation: number | null;
 }
 
 /**
@@ -53,7 +57,9 @@ interface HeldRow {
  */
 export function settle(db: Db, { ns, claim, end, limits }: SettleParams, nowMs: number): RowTuple | number | null {
   if (end[0] === "succeeded" || end[0] === "failed" || end[0] === "stopped") {
-    return endHeld(db, ns, claim, end[0], end[1] ?? null, limits, nowMs) ? nowMs : null;
+    if (!endHeld(db, ns, claim, end[0], end[1] ?? null, limits, nowMs)) return null;
+    passTurn(db, ns, claim[3]);
+    return nowMs;
   }
   const row = held(db, ns, claim);
   if (row === undefined) return null;
@@ -112,6 +118,7 @@ function meet(db: Db, ns: number, row: HeldRow, fate: Fate, limits: StoreLimits,
     return;
   }
   endRow(db, ns, row.n, { from: RUNNING, to: fate.state, reason: fate.reason, keyed: row.key !== null }, limits, nowMs);
+  passTurn(db, ns, row.recurrence);
 }
 
 export function release(
@@ -119,31 +126,41 @@ export function release(
   { ns, claims, limits }: { readonly ns: number; readonly claims: readonly ClaimTuple[]; readonly limits: StoreLimits },
   nowMs: number,
 ): null {
+  const turns = new Turns();
   for (const claim of claims) {
     const row = held(db, ns, claim);
     if (row === undefined) continue;
     const attempts = row.attempts - 1;
     db.sql("UPDATE callbacks SET attempts = ? WHERE n = ?").run(attempts, row.n);
-    const state = stateOfReleased(attempts, isUnwanted(db, ns, row, nowMs));
+    const state = stateOfReleased(attempts, isUnwanted(db, ns, row, nowMs) || (attempts === 0 && isPast(db, ns, row)));
     if (state === "scheduled" || state === "waiting") {
       giveBack(db, ns, row, { state: state === "scheduled" ? SCHEDULED : WAITING, due: row.due });
     } else {
       endRow(db, ns, row.n, { from: RUNNING, to: state, reason: null, keyed: row.key !== null }, limits, nowMs);
     }
+    if (state !== "waiting") turns.note(row.recurrence);
   }
+  turns.pass(db, ns);
   return null;
 }
 
-/** For each claim: whether its lease could be extended. */
+/** It is an occurrence of what was replaced or paused meanwhile. */
+function isPast(db: Db, ns: number, { recurrence, generation }: HeldRow): boolean {
+  if (recurrence === null || generation === null) return false;
+  return isOutdated(generation, recurrenceOf(db, ns, recurrence));
+}
+
+/** For each claim: when its lease ends now; null: it was lost. */
 export function renew(
   db: Db,
   { ns, claims, leaseMs }: { readonly ns: number; readonly claims: readonly ClaimTuple[]; readonly leaseMs: number },
   nowMs: number,
-): boolean[] {
+): (number | null)[] {
+  const untilMs = nowMs + leaseMs;
   const extend = db.sql(
     `UPDATE callbacks SET lease = ? WHERE n = ? AND salt = ? AND ns = ? AND token = ? AND state = ${RUNNING}`,
   );
-  return claims.map(([n, salt, token]) => extend.run(nowMs + leaseMs, n, salt, ns, token).changes === 1);
+  return claims.map(([n, salt, token]) => (extend.run(untilMs, n, salt, ns, token).changes === 1 ? untilMs : null));
 }
 
 /** Abort requests for what this owner runs, each once. */
@@ -164,7 +181,8 @@ export function takeAborts(
 function held(db: Db, ns: number, [n, salt, token]: ClaimTuple): HeldRow | undefined {
   return db
     .sql(
-      `SELECT n, salt, flags, crashes, losses, attempts, abort, due, key, task_id, tags FROM callbacks
+      `SELECT n, salt, flags, crashes, losses, attempts, abort, due, key, task_id, tags, recurrence, generation
+       FROM callbacks
        WHERE n = ? AND salt = ? AND ns = ? AND token = ? AND state = ${RUNNING}`,
     )
     .get(n, salt, ns, token) as HeldRow | undefined;

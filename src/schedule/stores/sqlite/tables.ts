@@ -1,12 +1,25 @@
 /** What the schedule keeps in the embedded file, and what can be done with it. Runs in the file's thread. */
 import { type Db, grow, read, type SqliteTables, write } from "../../../sqlite/tables.ts";
 import { cancel, get, reschedule, revoke, revoked } from "./cancel.ts";
-import { claimDue, hasLost, recoverLost } from "./claim.ts";
+import { claimDue, upcoming } from "./claim.ts";
 import { count, countsOf, group } from "./counts.ts";
 import { list } from "./list.ts";
+import { hasLost, recoverLost } from "./lost.ts";
 import { put, removeTags } from "./put.ts";
-import { SCHEDULED, WAITING } from "./rows.ts";
+import {
+  advance,
+  cancelRecurrence,
+  dueRecurrences,
+  forgetRecurrences,
+  getRecurrence,
+  hasOldRecurrences,
+  listRecurrences,
+  pause,
+  putRecurrence,
+  resume,
+} from "./recurrences.ts";
 import { migrations } from "./schema.ts";
+import { serve, serveNone } from "./serving.ts";
 import { release, renew, settle, takeAborts } from "./settle.ts";
 
 interface OfNamespace {
@@ -21,14 +34,6 @@ function open(db: Db, name: string): number {
 
 function counts(db: Db, { ns }: OfNamespace): number[] {
   return countsOf(db, ns);
-}
-
-function nextDue(db: Db, { ns }: OfNamespace): number | null {
-  const first = db.sql("SELECT due FROM callbacks INDEXED BY by_state WHERE ns = ? AND state = ? ORDER BY due LIMIT 1");
-  const scheduled = first.get(ns, SCHEDULED)?.due as number | undefined;
-  const waiting = first.get(ns, WAITING)?.due as number | undefined;
-  if (scheduled === undefined || waiting === undefined) return scheduled ?? waiting ?? null;
-  return Math.min(scheduled, waiting);
 }
 
 /** Whether there is anything to sweep: looked at each second, so without the write lock. */
@@ -46,7 +51,8 @@ function unswept(
       db.sql("SELECT 1 FROM callbacks INDEXED BY by_forget WHERE ns = ? AND forget <= ? LIMIT 1").get(ns, nowMs) !==
         undefined ||
       db.sql("SELECT 1 FROM tombstones INDEXED BY by_until WHERE ns = ? AND until <= ? LIMIT 1").get(ns, nowMs) !==
-        undefined,
+        undefined ||
+      hasOldRecurrences(db, ns, nowMs),
   };
 }
 
@@ -57,7 +63,7 @@ interface Old {
   readonly tags: string | null;
 }
 
-/** Remove what is past retention. */
+/** Remove what is past retention, `limit` of each kind at most; how many of the kind of which there were most. */
 function forget(db: Db, { ns, limit }: OfNamespace & { readonly limit: number }, nowMs: number): number {
   const rows = db
     .sql(
@@ -73,7 +79,7 @@ function forget(db: Db, { ns, limit }: OfNamespace & { readonly limit: number },
   const tombs = db.sql("SELECT task_id FROM tombstones WHERE ns = ? AND until <= ? LIMIT ?").all(ns, nowMs, limit);
   for (const tomb of tombs)
     db.sql("DELETE FROM tombstones WHERE ns = ? AND task_id = ?").run(ns, tomb.task_id as string);
-  return rows.length + tombs.length;
+  return Math.max(rows.length, tombs.length, forgetRecurrences(db, ns, limit, nowMs));
 }
 
 const ops = {
@@ -84,7 +90,7 @@ const ops = {
   get: read(get),
   list: read(list),
   counts: read(counts),
-  nextDue: read(nextDue),
+  upcoming: read(upcoming),
   claimDue: write(claimDue),
   renew: write(renew),
   settle: write(settle),
@@ -95,6 +101,16 @@ const ops = {
   takeAborts: write(takeAborts),
   revoke: write(revoke),
   revoked: read(revoked),
+  serve: write(serve),
+  serveNone: write(serveNone),
+  putRecurrence: grow(putRecurrence),
+  getRecurrence: read(getRecurrence),
+  listRecurrences: read(listRecurrences),
+  dueRecurrences: read(dueRecurrences),
+  advance: grow(advance),
+  pause: write(pause),
+  resume: grow(resume),
+  cancelRecurrence: write(cancelRecurrence),
 };
 
 export const tables: SqliteTables<typeof ops> = { name: "schedule", url: import.meta.url, migrations, ops, group };

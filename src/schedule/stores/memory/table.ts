@@ -1,10 +1,13 @@
 /** The rows of the memory store: found by id, by key, by task id and by what is to happen next, and counted by state. */
-import { type CallbackState, isLive, type NewCallback } from "../callback.ts";
-import type { Target } from "../store.ts";
-import type { MemoryRow } from "./memory-row.ts";
+import { type CallbackState, isLive, type NewCallback } from "../../callback.ts";
+import type { Target } from "../../store.ts";
+import { DueRows } from "./due-rows.ts";
+import { Occurrences } from "./occurrences.ts";
+import type { MemoryRow } from "./row.ts";
 import { RowQueue } from "./row-queue.ts";
 
 export class MemoryTable {
+  readonly occurrences = new Occurrences();
   readonly #rows = new Map<string, MemoryRow>();
   /** The live row of each key, and the last that had it. */
   readonly #liveByKey = new Map<string, MemoryRow>();
@@ -12,14 +15,9 @@ export class MemoryTable {
   /** Only what was taken over can be asked for by a task id that is not its own id. */
   readonly #byTaskId = new Map<string, Set<MemoryRow>>();
   readonly #counts = new Map<CallbackState, number>();
-  readonly #due = new RowQueue<MemoryRow>((row) => (isDue(row.state) ? row.dueMs : undefined));
+  readonly #due = new DueRows();
   readonly #ended = new RowQueue<MemoryRow>((row) => row.forgetMs);
   readonly #running = new Set<MemoryRow>();
-
-  /** The first that is scheduled or waiting. */
-  get firstDue(): MemoryRow | undefined {
-    return this.#due.peek();
-  }
 
   /** The first that may be removed. */
   get firstEnded(): MemoryRow | undefined {
@@ -38,6 +36,11 @@ export class MemoryTable {
     return this.#countOf("scheduled") + this.#countOf("waiting") + this.#countOf("running");
   }
 
+  /** The first that is scheduled or waiting, in the queues that `serves` lets through. */
+  firstDue(serves?: (queue: string) => boolean): MemoryRow | undefined {
+    return this.#due.first(serves);
+  }
+
   counts(): Partial<Record<CallbackState, number>> {
     return Object.fromEntries([...this.#counts].filter(([, count]) => count > 0));
   }
@@ -48,14 +51,16 @@ export class MemoryTable {
     this.#count(row.state, 1);
     this.#index(row);
     this.#due.add(row);
+    this.occurrences.add(row);
   }
 
   /** Give a scheduled row another due time, or another call. */
   change(row: MemoryRow, change: () => void): void {
+    const { queue } = row;
     this.#unindex(row);
     change();
     this.#index(row);
-    this.#due.drop();
+    this.#due.drop(queue);
     this.#due.add(row);
   }
 
@@ -65,7 +70,7 @@ export class MemoryTable {
     this.#count(before, -1);
     row.state = state;
     this.#count(state, 1);
-    if (isDue(before)) this.#due.drop();
+    if (isDue(before)) this.#due.drop(row.queue);
     if (isDue(state)) this.#due.add(row);
     if (state === "running") this.#running.add(row);
     else this.#running.delete(row);
@@ -77,6 +82,7 @@ export class MemoryTable {
     this.#ended.drop();
     this.#rows.delete(row.id);
     this.#unindex(row);
+    this.occurrences.remove(row);
     if (row.key !== undefined && this.#lastByKey.get(row.key) === row) this.#lastByKey.delete(row.key);
     this.#count(row.state, -1);
   }
@@ -117,6 +123,7 @@ export class MemoryTable {
   /** The row is live no more: its key is free, and it may be removed some day. */
   #retire(row: MemoryRow): void {
     this.#ended.add(row);
+    this.occurrences.retire(row);
     if (row.key === undefined) return;
     this.#liveByKey.delete(row.key);
     const last = this.#lastByKey.get(row.key);

@@ -1,6 +1,15 @@
 /** One callback in the memory store. */
-import type { Callback, CallbackState, Misfire, NewCallback, OnLost, ParkedMessage } from "../callback.ts";
-import { distinctTags } from "../check.ts";
+import type {
+  Callback,
+  CallbackState,
+  Misfire,
+  NewCallback,
+  Occurrence,
+  OnLost,
+  Overlap,
+  ParkedMessage,
+} from "../../callback.ts";
+import { distinctTags } from "../../check.ts";
 
 export class MemoryRow {
   /** Order of making. */
@@ -8,6 +17,9 @@ export class MemoryRow {
   readonly id: string;
   readonly key: string | undefined;
   readonly createdMs: number;
+  readonly occurrence: Occurrence | undefined;
+  /** It is an occurrence that waits until an earlier one has ended. */
+  held = false;
   /** Identity of the message that was taken over from a broker: its task id, and its retries as it arrived. */
   takenOver: { readonly taskId: string; readonly retries: number } | undefined;
   state: CallbackState = "scheduled";
@@ -23,7 +35,8 @@ export class MemoryRow {
   token = 0;
   crashes = 0;
   losses = 0;
-  abort: "none" | "requested" | "taken" = "none";
+  /** "unwanted": its recurrence was cancelled; nobody asks it to stop, but it does not run again. */
+  abort: "none" | "unwanted" | "requested" | "taken" = "none";
   owner: string | undefined;
   claimedMs: number | undefined;
   leaseUntilMs = 0;
@@ -32,11 +45,12 @@ export class MemoryRow {
   forgetMs: number | undefined;
   reason: string | undefined;
 
-  constructor(n: number, id: string, callback: NewCallback, nowMs: number) {
+  constructor(n: number, id: string, callback: NewCallback, nowMs: number, occurrence?: Occurrence) {
     this.n = n;
     this.id = id;
     this.key = callback.key;
     this.createdMs = nowMs;
+    this.occurrence = occurrence;
     this.message = callback.message;
     this.take(callback);
   }
@@ -47,6 +61,18 @@ export class MemoryRow {
 
   get task(): string {
     return this.message.task;
+  }
+
+  get recurrence(): string | undefined {
+    return this.occurrence?.recurrence;
+  }
+
+  get nominalMs(): number | null {
+    return this.occurrence?.nominalMs ?? null;
+  }
+
+  get overlap(): Overlap {
+    return this.occurrence?.overlap ?? "allow";
   }
 
   /** Be this call from now on: a new one, or in place of another. */
@@ -77,6 +103,7 @@ export class MemoryRow {
       queue: this.queue,
       tags: this.tags,
       message: this.message,
+      ...(this.occurrence === undefined ? {} : { occurrence: this.occurrence }),
       attempts: this.attempts,
       token: this.token,
       createdMs: this.createdMs,

@@ -1,0 +1,70 @@
+/** What waits to be due, within the reach of an owner, in due order. Runs in the file's thread. */
+import type { Db } from "../../../sqlite/tables.ts";
+import { COLUMNS, type RowTuple, SCHEDULED, WAITING } from "./rows.ts";
+import type { Reach } from "./serving.ts";
+
+const STATES = [SCHEDULED, WAITING] as const;
+
+/** Index, condition and values of each walk that the reach takes in one state. */
+function waysOf(
+  reach: Reach,
+): readonly (readonly [index: string, where: string, values: readonly [] | readonly [string]])[] {
+  switch (reach.from) {
+    case "every queue":
+      return [["by_state", "", []]];
+    case "unindexed":
+      return [["by_state", " AND queue IN (SELECT value FROM json_each(?))", [reach.queues]]];
+    case "queues":
+      return reach.queues.map((queue) => ["by_queue", " AND state <= 1 AND queue = ?", [queue]]);
+  }
+}
+
+/** When the first is due; null: nothing waits. */
+export function firstDue(db: Db, ns: number, reach: Reach): number | null {
+  let first: number | null = null;
+  for (const [index, where, values] of waysOf(reach)) {
+    for (const state of STATES) {
+      const due = db
+        .sql(
+          `SELECT due FROM callbacks INDEXED BY ${index} WHERE ns = ? AND state = ${state}${where} ORDER BY due LIMIT 1`,
+        )
+        .get(ns, ...values)?.due as number | undefined;
+      if (due !== undefined && (first === null || due < first)) first = due;
+    }
+  }
+  return first;
+}
+
+/** Those that are due, merged from the walks. Close it (`return`) before anything is changed: open statements read on. */
+export function* dueRows(db: Db, ns: number, reach: Reach, nowMs: number): Generator<RowTuple, void> {
+  const walks = waysOf(reach).flatMap(([index, where, values], way) =>
+    STATES.map((state) => {
+      // Walks go on side by side, so each has a statement of its own: the texts differ.
+      const query = `SELECT ${COLUMNS} FROM callbacks INDEXED BY ${index}
+        WHERE ns = ? AND state = ${state}${where} AND due <= ? ORDER BY due, n -- ${way}`;
+      return db.rows(query).iterate(ns, ...values, nowMs) as unknown as Iterator<RowTuple>;
+    }),
+  );
+  try {
+    const heads = walks.map((walk) => walk.next());
+    for (;;) {
+      let first = -1;
+      for (let i = 0; i < heads.length; i++) {
+        const head = heads[i];
+        if (head?.done !== false) continue;
+        const best = heads[first];
+        if (best?.done !== false || isBefore(head.value, best.value)) first = i;
+      }
+      const head = heads[first];
+      if (head?.done !== false) return;
+      yield head.value;
+      heads[first] = (walks[first] as Iterator<RowTuple>).next();
+    }
+  } finally {
+    for (const walk of walks) walk.return?.();
+  }
+}
+
+function isBefore(a: RowTuple, b: RowTuple): boolean {
+  return a[3] < b[3] || (a[3] === b[3] && a[0] < b[0]);
+}
