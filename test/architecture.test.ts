@@ -32,6 +32,8 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   pino: ["kit/log.ts"],
   amqplib: ["brokers/rabbitmq/"],
   commander: ["cli/"],
+  croner: ["schedule/cron-pattern.ts"],
+  "rrule-temporal": ["schedule/rrule.ts"],
 };
 const MAX_LINES = 400;
 /** A conformance suite tells one contract in full. */
@@ -89,7 +91,7 @@ function readSources(folder = src): Source[] {
 /** The module that a file belongs to: the name it has in `rows`. */
 function moduleOf(path: string): string {
   const [top = "", second = ""] = path.split("/");
-  if (top === "index.ts") return "index";
+  if (top === "index.ts" || top === "rrule.ts") return "index";
   if (top === "schedule") return second.startsWith("scheduler") ? "schedule/scheduler" : "schedule/store";
   if (top === "pool") return second === "pool.ts" || second === "asks.ts" ? "pool/pool" : "pool";
   return top;
