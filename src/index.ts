@@ -1,19 +1,24 @@
 /** The public API. */
 export { Lovage } from "./app/app.ts";
 export { AsyncResult, TaskError, TaskRevokedError } from "./app/async-result.ts";
+export { CallbackHandle } from "./app/callback-handle.ts";
+export type { CancelAllOptions } from "./app/cancel-all.ts";
 export type { Settings, SettingsInput } from "./app/config.ts";
 export { currentTask, type Fence, type RetryOptions, type TaskContext, type TaskRequest } from "./app/context.ts";
+export { RecurrenceHandle } from "./app/recurrence-handle.ts";
+export type { Cron, Every, RecurrencePolicy, Recurs, RRule } from "./app/recurrence-options.ts";
+export type { PreviewOptions, PreviewTime, RecurrencesOptions, RepeatOptions } from "./app/recurring.ts";
+export type { Ref as CallbackRef } from "./app/refs.ts";
+export type { CallbackOptions, CancelWord, MoveTo, Schedule } from "./app/schedule.ts";
 export {
-  CallbackHandle,
-  type CallbackOptions,
-  type CallbackRef,
-  type CancelWord,
   KeyTakenError,
-  type ListOptions,
-  type Schedule,
+  OvertakenError,
+  RecurrenceEndedError,
   TooLateError,
   UnknownCallbackError,
-} from "./app/schedule.ts";
+  UnknownRecurrenceError,
+} from "./app/schedule-errors.ts";
+export type { CallbackFilter, PageOptions } from "./app/schedule-find.ts";
 export type { ApplyOptions } from "./app/send.ts";
 export { Signature, type SignatureOptions } from "./app/signature.ts";
 export { type AnyHandler, type ArgsOf, type Handler, type ResultOf, Task } from "./app/task.ts";
@@ -34,3 +39,7 @@ export {
 export type { Moment } from "./kit/moment.ts";
 export type { TaskState } from "./protocol/result.ts";
 export type { Callback, CallbackState } from "./schedule/callback.ts";
+export type { CancelCounts } from "./schedule/cancel-page.ts";
+export type { ScheduleEventMap, ScheduleEventName, ScheduleEvents, ScheduleListener } from "./schedule/events.ts";
+export type { Recurrence, RecurrenceState } from "./schedule/recurrence.ts";
+export type { ListPage } from "./schedule/store.ts";

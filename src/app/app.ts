@@ -8,6 +8,7 @@ import { InvalidInputError } from "../kit/errors.ts";
 import { type Logger, silentLogger } from "../kit/log.ts";
 import type { Ask } from "../pool/asks.ts";
 import { encodeTask } from "../protocol/encode.ts";
+import { ScheduleEvents } from "../schedule/events.ts";
 import { AsyncResult } from "./async-result.ts";
 import { Backends } from "./backends.ts";
 import { type Config, readConfig, type SettingsInput } from "./config.ts";
@@ -67,6 +68,7 @@ export class Lovage {
       ask: (op, params) => this.ask(op, params),
       clock: this.#clock,
       config: () => this.#config,
+      events: new ScheduleEvents(() => this.#log),
       address: (signature, options) => this.#address(signature, options),
     });
   }
@@ -144,6 +146,7 @@ export class Lovage {
       backends: this.backends,
       producer: this.producer,
       clock: this.#clock,
+      events: this.schedule.events,
       resultExpiresMs: this.#config.resultExpiresMs,
     });
     return this.#gateway;

@@ -29,7 +29,7 @@ export interface Settings {
   readonly taskTrackStarted?: boolean | undefined;
   readonly taskTimeLimit?: Duration | undefined;
   readonly taskSoftTimeLimit?: Duration | undefined;
-  /** How long results are kept. Default 1 day; 0 = for ever. */
+  /** How long results are kept, and callbacks that have ended; those with a key for at least 7 days. Default 1 day; 0 = for ever. */
   readonly resultExpires?: Duration | undefined;
   /** Also store name, worker, retries and queue. Default false. */
   readonly resultExtended?: boolean | undefined;

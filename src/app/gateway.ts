@@ -6,7 +6,11 @@ import type { Clock } from "../kit/clock.ts";
 import { InvalidInputError } from "../kit/errors.ts";
 import type { Ask, AskAnswer, AskOp, AskParams } from "../pool/asks.ts";
 import { READY_STATES, type ResultDocument } from "../protocol/result.ts";
-import type { Callback, NewCallback } from "../schedule/callback.ts";
+import type { Callback, CancelAnswer, NewCallback } from "../schedule/callback.ts";
+import { cancelPage } from "../schedule/cancel-page.ts";
+import type { ScheduleEvents } from "../schedule/events.ts";
+import type { NewOccurrence, NewRecurrence, Plan, Recurrence } from "../schedule/recurrence.ts";
+import type { Target } from "../schedule/store.ts";
 import type { Backends } from "./backends.ts";
 import type { Producer } from "./producer.ts";
 
@@ -16,6 +20,8 @@ export interface GatewayOptions {
   readonly backends: Backends;
   readonly producer: Producer;
   readonly clock: Clock;
+  /** Told what this process changes in the schedule. */
+  readonly events: ScheduleEvents;
   readonly resultExpiresMs: number;
 }
 
@@ -31,19 +37,33 @@ export class Gateway {
     const results = () => options.backends.results();
     this.#answers = {
       "schedule.put": ({ callbacks }) => this.#put(callbacks),
-      "schedule.cancel": async ({ target, abort }) => (await store()).cancel(target, { abort }),
+      "schedule.cancel": async ({ target, abort }) => this.#tookBack(await (await store()).cancel(target, { abort })),
+      "schedule.cancelPage": async (request) =>
+        cancelPage(await store(), request, (answer) => void this.#tookBack(answer)),
       "schedule.reschedule": async ({ target, to }) => {
         const answer = await (await store()).reschedule(target, to);
-        if (answer.answer === "rescheduled") this.#onDue(answer.dueMs);
+        if (answer.answer !== "rescheduled") return answer;
+        const { id, dueMs } = answer;
+        this.#onDue(dueMs);
+        options.events.listening("scheduled")?.({ change: "moved", id, dueMs });
         return answer;
       },
       "schedule.get": async ({ target }): Promise<Callback | null> => (await (await store()).get(target)) ?? null,
       "schedule.list": async ({ query }) => (await store()).list(query),
+      "schedule.counts": async () => (await store()).counts(),
       "schedule.revoke": async ({ taskId, untilMs, abort }) => {
         const answer = await (await store()).revoke(taskId, untilMs, { abort });
         this.#onRevoked(taskId);
-        return answer;
+        return this.#tookBack(answer);
       },
+      "recurrence.put": ({ recurrence }) => this.#putRecurrence(recurrence),
+      "recurrence.get": async ({ target }): Promise<Recurrence | null> =>
+        (await (await store()).recurrences.get(target)) ?? null,
+      "recurrence.list": async ({ query }) => (await store()).recurrences.list(query),
+      "recurrence.pause": async ({ target }) => (await store()).recurrences.pause(target),
+      "recurrence.resume": ({ target, generation, plan }) => this.#resume(target, generation, plan),
+      "recurrence.cancel": async ({ target, abort }) =>
+        this.#tookBack(await (await store()).recurrences.cancel(target, { abort })),
       publish: async ({ exchange, routingKey, properties, headers, body }) => {
         await options.producer.publish({ exchange, routingKey }, { properties, headers, body: Buffer.from(body) });
         return null;
@@ -83,12 +103,68 @@ export class Gateway {
 
   async #put(callbacks: readonly NewCallback[]) {
     const answers = await (await this.#options.backends.store()).put(callbacks);
+    const tell = this.#options.events.listening("scheduled");
     let earliestMs = Number.POSITIVE_INFINITY;
-    for (const each of answers) {
-      if (each.put === "added" || each.put === "replaced") earliestMs = Math.min(earliestMs, each.dueMs);
+    for (const [i, each] of answers.entries()) {
+      if (each.put !== "added" && each.put !== "replaced") continue;
+      earliestMs = Math.min(earliestMs, each.dueMs);
+      const callback = callbacks[i];
+      if (tell === null || callback === undefined) continue;
+      const { key, queue, tags = [], message } = callback;
+      const { id, dueMs } = each;
+      tell({ change: each.put, id, ...(key === undefined ? {} : { key }), task: message.task, queue, tags, dueMs });
     }
     if (earliestMs !== Number.POSITIVE_INFINITY) this.#onDue(earliestMs);
     return answers;
+  }
+
+  async #putRecurrence(recurrence: NewRecurrence) {
+    const { recurrences } = await this.#options.backends.store();
+    const answer = await recurrences.put(recurrence);
+    if (answer.put === "added" || answer.put === "replaced") {
+      this.#noticeOccurrences(recurrence.plan.occurrences);
+      this.#tellRecurs({ ...recurrence, id: answer.id }, recurrence.plan);
+    }
+    return answer;
+  }
+
+  async #resume(target: Target, generation: number, plan: Plan) {
+    const { recurrences } = await this.#options.backends.store();
+    const answer = await recurrences.resume(target, generation, plan);
+    if (answer.answer === "changed") {
+      this.#noticeOccurrences(plan.occurrences);
+      // Only who listens pays for the read that tells what recurs.
+      if (this.#options.events.listening("scheduled") !== null) {
+        const recurrence = await recurrences.get({ id: answer.id }).catch(() => undefined);
+        if (recurrence !== undefined) this.#tellRecurs(recurrence, plan);
+      }
+    }
+    return answer;
+  }
+
+  #noticeOccurrences(occurrences: readonly NewOccurrence[]): void {
+    if (occurrences.length > 0) this.#onDue(Math.min(...occurrences.map(({ dueMs }) => dueMs)));
+  }
+
+  #tellRecurs({ id, key, definition }: Pick<Recurrence, "id" | "key" | "definition">, { nextMs }: Plan): void {
+    if (nextMs === null) return;
+    const { queue, tags, message } = definition.call;
+    this.#options.events.listening("scheduled")?.({
+      change: "recurs",
+      id,
+      ...(key === undefined ? {} : { key }),
+      task: message.task,
+      queue,
+      tags,
+      dueMs: nextMs,
+    });
+  }
+
+  #tookBack(answer: CancelAnswer): CancelAnswer {
+    if (answer.answer === "cancelled" || answer.answer === "stopped") {
+      this.#options.events.listening("cancelled")?.({ id: answer.id, answer: answer.answer });
+    }
+    return answer;
   }
 
   async #wait(taskId: string, timeoutMs: number): Promise<ResultDocument | null> {

@@ -7,8 +7,11 @@ import { ContractError } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
 import type { Quarantine } from "../quarantine/quarantine.ts";
 import type { ResultBackend } from "../results/backend.ts";
-import type { ScheduleStore } from "../schedule/store.ts";
+import { DEFAULT_LIMITS } from "../schedule/limits.ts";
+import type { ScheduleStore, StoreLimits } from "../schedule/store.ts";
 import type { Config } from "./config.ts";
+
+const DAY_MS = 86_400_000;
 
 /** The app has no result backend, and a result was asked for. */
 export class ResultsDisabledError extends ContractError {
@@ -52,7 +55,7 @@ export async function openResultBackend(config: Config, log: Logger): Promise<Re
 
 export async function openScheduleStore(config: Config, log: Logger): Promise<ScheduleStore> {
   const url = config.schedule;
-  const limits = { maxPending: config.maxPending };
+  const limits = limitsOfConfig(config);
   if (schemeOf(url) === "sqlite") {
     const { openSqliteSchedule } = await import("../schedule/stores/sqlite.ts");
     return openSqliteSchedule(fileOf(url), { log, durability: config.durability, namespace: config.namespace, limits });
@@ -70,6 +73,15 @@ export async function openQuarantine(config: Config, log: Logger): Promise<Quara
   }
   const { openMemoryQuarantine } = await import("../quarantine/memory.ts");
   return openMemoryQuarantine({ log });
+}
+
+/** A thousand years: as good as for ever, and far from where a store's numbers lose their last digits. */
+const FOR_EVER_MS = 1_000 * 365 * DAY_MS;
+
+/** `resultExpires` says how long ended callbacks are kept, too; those with a key for a week at least, so that the key's last one is found. */
+function limitsOfConfig({ resultExpiresMs, maxPending }: Config): Partial<StoreLimits> {
+  const keepMs = resultExpiresMs === 0 ? FOR_EVER_MS : Math.min(resultExpiresMs, FOR_EVER_MS);
+  return { maxPending, keepMs, keepKeyedMs: Math.max(keepMs, DEFAULT_LIMITS.keepKeyedMs) };
 }
 
 function schemeOf(url: string): string {

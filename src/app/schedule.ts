@@ -1,23 +1,41 @@
 /** `app.schedule`: durable callbacks, for every process: clients, tasks, bootsteps. */
 import { countdownMs, type Duration, parseDurationMs, parseOffsetMs } from "../kit/duration.ts";
-import { ContractError, InvalidInputError, LostError } from "../kit/errors.ts";
+import { InvalidInputError } from "../kit/errors.ts";
 import { type Moment, parseMomentMs } from "../kit/moment.ts";
-import type { TaskMessage } from "../protocol/message.ts";
-import type {
-  Callback,
-  CallbackState,
-  CancelAnswer,
-  Misfire,
-  NewCallback,
-  OnConflict,
-  OnLost,
-  ParkedMessage,
-  PutAnswer,
+import {
+  CALLBACK_STATES,
+  type Callback,
+  type CallbackState,
+  type CancelAnswer,
+  type Misfire,
+  type NewCallback,
+  type OnConflict,
+  type OnLost,
+  type PutAnswer,
 } from "../schedule/callback.ts";
-import type { ListQuery, Target } from "../schedule/store.ts";
-import { AsyncResult, type ResultSource } from "./async-result.ts";
+import type { CancelCounts } from "../schedule/cancel-page.ts";
+import type { ScheduleEvents } from "../schedule/events.ts";
+import type { Recurrence } from "../schedule/recurrence.ts";
+import type { ListPage, ListQuery } from "../schedule/store.ts";
+import type { ResultSource } from "./async-result.ts";
+import { CallbackHandle } from "./callback-handle.ts";
+import { type CancelAllOptions, cancelAll } from "./cancel-all.ts";
+import { parkedCall, withoutTime } from "./parked-call.ts";
+import type { RecurrenceHandle } from "./recurrence-handle.ts";
+import type { Recurs } from "./recurrence-options.ts";
+import {
+  type PreviewOptions,
+  type PreviewTime,
+  type RecurrencesOptions,
+  Recurring,
+  type RepeatOptions,
+} from "./recurring.ts";
+import { firstFound, firstKnown, type Ref, targetsOf } from "./refs.ts";
+import { KeyTakenError, RevokedBeforeError, TooLateError, UnknownCallbackError } from "./schedule-errors.ts";
+import { type CallbackFilter, type PageOptions, pageQueryOf, whereOf } from "./schedule-find.ts";
 import { type Addressed, type ApplyOptions, expiresMsOf } from "./send.ts";
 import type { Signature } from "./signature.ts";
+import { takeBack } from "./take-back.ts";
 
 export interface CallbackOptions {
   /** Your name for it: one live callback has it at a time, and cancel and reschedule find it by it. */
@@ -39,69 +57,33 @@ export interface CallbackOptions {
   readonly timezone?: string;
 }
 
-export interface ListOptions {
-  readonly states?: readonly CallbackState[];
-  /** Task name; `*` stands for any characters. */
-  readonly task?: string;
-  readonly keyPrefix?: string;
-  readonly tags?: readonly string[];
-  readonly queue?: string;
-  readonly dueFrom?: Moment;
-  readonly dueBefore?: Moment;
-}
-
-/** A callback's id, or its key. A text is taken as an id first, then as a key. */
-export type CallbackRef = string | Target;
-
-/** "cancelled": it never started and never will. The other words: `docs/semantics.md`, section 4. */
+/** "cancelled": it never started and never will. The other words: `docs/semantics.md`. */
 export type CancelWord = CancelAnswer["answer"];
 
-/** `onConflict: "reject"`, and a live callback has the key. */
-export class KeyTakenError extends ContractError {
-  readonly code = "ERR_KEY_TAKEN";
-  readonly id: string;
-
-  constructor(key: string, id: string) {
-    super(
-      `key ${JSON.stringify(key)} belongs to callback ${id}; cancel that one, or use onConflict "keep" or "replace"`,
-    );
-    this.id = id;
-  }
-}
-
-/** It was to be moved or replaced, and has started already. */
-export class TooLateError extends LostError {
-  readonly code = "ERR_TOO_LATE";
-  readonly id: string;
-
-  constructor(id: string) {
-    super(`callback ${id} has started already; it was left as it is`);
-    this.id = id;
-  }
-}
-
-export class UnknownCallbackError extends ContractError {
-  readonly code = "ERR_UNKNOWN_CALLBACK";
-
-  constructor(ref: CallbackRef) {
-    super(`no callback has the id or key ${JSON.stringify(ref)}; it may be past retention`);
-  }
-}
-
-/** The task id was revoked before the callback could be added. */
-export class RevokedBeforeError extends LostError {
-  readonly code = "ERR_REVOKED_BEFORE";
-}
+/** Where a callback is moved: so long from now, to a moment, or by so much from when it is due ("+2h", "-30m", or seconds). */
+export type MoveTo =
+  | { readonly countdown: Duration }
+  | { readonly eta: Moment; readonly timezone?: string }
+  | { readonly by: Duration };
 
 export interface ScheduleSource extends ResultSource {
+  readonly events: ScheduleEvents;
   address(signature: Signature, options: ApplyOptions): Addressed;
 }
 
+/** A page of `list`. In a task's process it is smaller where the calls are so large that the channel does not carry so many. */
+const LIST_PAGE = 200;
+
 export class Schedule {
+  /** What this process does and runs; see `ScheduleEvents`. */
+  readonly events: ScheduleEvents;
   readonly #source: ScheduleSource;
+  readonly #recurring: Recurring;
 
   constructor(source: ScheduleSource) {
     this.#source = source;
+    this.events = source.events;
+    this.#recurring = new Recurring(source, this);
   }
 
   /**
@@ -135,32 +117,63 @@ export class Schedule {
   }
 
   /**
-   * Take it back. "cancelled" means that it never started and never will.
-   * @param options.running "abort": one that runs is asked to end; the answer is still "running"
+   * Run `signature` again and again: `when` is `{ every: "10m" }`, `{ cron: "0 9 * * 1-5", timezone: "Europe/Berlin" }` (5 fields, or 6 with
+   * seconds first), or a rule of `lovage/rrule`. Its next occurrence waits in the schedule, like any other callback.
+   *
+   * With a key each process may declare it when it starts: the same again changes nothing, another definition replaces what stood
+   * there. Without one, each call makes another recurrence.
+   *
+   * ```ts
+   * await app.schedule.callRepeatedly({ cron: "0 9 * * 1-5", timezone: "Europe/Berlin" }, report.s(), { key: "daily-report" });
+   * ```
+   *
+   * @throws {InvalidInputError} `when` or an option is wrong, or there is no such moment: "0 0 30 2 *"
+   * @throws {KeyTakenError} onConflict "reject", and a recurrence that has not ended has the key
+   * @throws {OutcomeUnknownError} repeat it with the same key: that is safe
    */
-  async cancel(ref: CallbackRef, { running }: { readonly running?: "abort" } = {}): Promise<CancelWord> {
-    const abort = running === "abort";
-    const answer = await this.#byIdOrKey(ref, (target) => this.#source.ask("schedule.cancel", { target, abort }));
-    return answer.answer;
+  callRepeatedly(when: Recurs, signature: Signature, options: RepeatOptions = {}): Promise<RecurrenceHandle> {
+    return this.#recurring.callRepeatedly(when, signature, options);
+  }
+
+  /**
+   * Take back a callback, or a recurrence with the occurrences that have not started. "cancelled" means that it never started and never
+   * will. What the other words say: `docs/semantics.md`; of a recurrence they hold for all of its occurrences.
+   *
+   * @param ref an id, or a key: then the one that has not ended, of callbacks and recurrences; a callback goes first
+   * @param options.running "abort": one that runs is asked to end; the answer is still "running"
+   * @throws {OutcomeUnknownError} to cancel again is safe
+   */
+  async cancel(ref: Ref, { running }: { readonly running?: "abort" } = {}): Promise<CancelWord> {
+    return (await takeBack(this.#source.ask, ref, running === "abort")).answer;
+  }
+
+  /**
+   * Take back all callbacks that the filter finds, as `cancel` does each; answers how many were answered by which word. Those that were
+   * added after it began are left. Of a recurrence it takes back the occurrences that wait; to end it, `cancel` it.
+   *
+   * In pages of 200: to break off, or to fail half-way, leaves done what was done, and to call it again goes on.
+   *
+   * ```ts
+   * const { cancelled, running } = await app.schedule.cancelAll({ tags: ["customer:7"], dueBefore: tomorrow });
+   * ```
+   *
+   * @throws {InvalidInputError} the filter leaves nothing out (without `everything: true`), or a name or value in it is wrong
+   */
+  cancelAll(filter: CallbackFilter, options: CancelAllOptions = {}): Promise<CancelCounts> {
+    return cancelAll(this.#source.ask, filter, options);
   }
 
   /**
    * Move one that has not started: to `countdown` from now, to the moment `eta`, or by `by` from when it is due (a text
-   * with a sign, such as "+2h", or seconds).
+   * with a sign, such as "+2h", or seconds). A moment that has passed is due at once.
    *
    * @returns when it is due now
    * @throws {TooLateError} it has started, or ran before
    * @throws {UnknownCallbackError} there is none
    */
-  async reschedule(
-    ref: CallbackRef,
-    to:
-      | { readonly countdown: Duration }
-      | { readonly eta: Moment; readonly timezone?: string }
-      | { readonly by: Duration },
-  ): Promise<Date> {
+  async reschedule(ref: Ref, to: MoveTo): Promise<Date> {
     const where = this.#newDue(to);
-    const answer = await this.#byIdOrKey(ref, (target) =>
+    const answer = await firstKnown(targetsOf(ref), (target) =>
       this.#source.ask("schedule.reschedule", { target, to: where }),
     );
     if (answer.answer === "unknown") throw new UnknownCallbackError(ref);
@@ -168,30 +181,83 @@ export class Schedule {
     return new Date(answer.dueMs);
   }
 
-  /** The record, also for some time after it ended; undefined when there is none. */
-  async get(ref: CallbackRef): Promise<Callback | undefined> {
-    const { ask } = this.#source;
-    if (typeof ref !== "string") return (await ask("schedule.get", { target: ref })) ?? undefined;
-    const byId = await ask("schedule.get", { target: { id: ref } });
-    return byId ?? (await ask("schedule.get", { target: { key: ref } })) ?? undefined;
+  /** The record of a callback, also for some time after it ended; undefined when there is none. */
+  get(ref: Ref): Promise<Callback | undefined> {
+    return firstFound(targetsOf(ref), (target) => this.#source.ask("schedule.get", { target }));
   }
 
   /** In due order; read in pages, so that a million cost no memory. Default states: those that have not ended. */
-  async *list(options: ListOptions = {}): AsyncGenerator<Callback, void, undefined> {
-    const { dueFrom, dueBefore, states = ["scheduled", "waiting", "running"], ...rest } = options;
-    const query: ListQuery = {
-      ...rest,
-      states,
-      limit: 200,
-      ...(dueFrom === undefined ? {} : { dueFromMs: parseMomentMs(dueFrom, { what: "dueFrom" }) }),
-      ...(dueBefore === undefined ? {} : { dueBeforeMs: parseMomentMs(dueBefore, { what: "dueBefore" }) }),
-    };
-    let page = await this.#source.ask("schedule.list", { query });
+  async *list(filter: CallbackFilter = {}): AsyncGenerator<Callback, void, undefined> {
+    const { ask } = this.#source;
+    let query: ListQuery = { ...(await whereOf(filter, ask, "list")), limit: LIST_PAGE };
     for (;;) {
+      let page: ListPage;
+      try {
+        page = await ask("schedule.list", { query });
+      } catch (error) {
+        if (!isTooLarge(error) || query.limit === 1) throw error;
+        query = { ...query, limit: Math.ceil(query.limit / 8) };
+        continue;
+      }
       yield* page.callbacks;
       if (page.next === undefined) return;
-      page = await this.#source.ask("schedule.list", { query: { ...query, cursor: page.next } });
+      query = { ...query, cursor: page.next };
     }
+  }
+
+  /**
+   * One page of `list`, for those who page themselves: `{ callbacks, next }`. `next` goes into the `cursor` of the following call; it is absent
+   * on the last page, and holds for the same filter only.
+   */
+  async listPage(options: PageOptions = {}): Promise<ListPage> {
+    const { ask } = this.#source;
+    return ask("schedule.list", { query: await pageQueryOf(options, ask) });
+  }
+
+  /** How many callbacks there are in each state, also of ended ones that are still kept. Cheap, however many there are. */
+  async counts(): Promise<Record<CallbackState, number>> {
+    const counts = await this.#source.ask("schedule.counts", {});
+    const all = CALLBACK_STATES.map((state) => [state, counts[state] ?? 0] as const);
+    return Object.fromEntries(all) as Record<CallbackState, number>;
+  }
+
+  /**
+   * No further occurrence until it is resumed; those that have not started are cancelled.
+   * @returns false: it was paused already
+   * @throws {UnknownRecurrenceError} there is none
+   * @throws {RecurrenceEndedError} it has ended
+   */
+  pause(ref: Ref): Promise<boolean> {
+    return this.#recurring.pause(ref);
+  }
+
+  /**
+   * Go on from now. What was missed while it was paused is not made up for.
+   * @returns the next occurrence's time; undefined: its rule has none any more, and it has ended
+   * @throws {UnknownRecurrenceError} there is none
+   * @throws {RecurrenceEndedError} it had ended before
+   */
+  resume(ref: Ref): Promise<Date | undefined> {
+    return this.#recurring.resume(ref);
+  }
+
+  /**
+   * The next times of a rule, or of a recurrence that there is. Nothing is stored.
+   * @param options.count how many. Default 10
+   * @throws {InvalidInputError} the rule is wrong, or has no such time
+   */
+  preview(of: Recurs | Ref, options: PreviewOptions = {}): Promise<PreviewTime[]> {
+    return this.#recurring.preview(of, options);
+  }
+
+  /** The record of a recurrence, by its id, or by its key: the one that has not ended, else the last that had it. */
+  recurrence(ref: Ref): Promise<Recurrence | undefined> {
+    return this.#recurring.get(ref);
+  }
+
+  /** What recurs, in the order it was added; read in pages. Default states: active and paused. */
+  recurrences(options: RecurrencesOptions = {}): AsyncGenerator<Recurrence, void, undefined> {
+    return this.#recurring.list(options);
   }
 
   async #put<Result>(
@@ -239,87 +305,25 @@ export class Schedule {
     }
   }
 
-  #newDue(to: { countdown: Duration } | { eta: Moment; timezone?: string } | { by: Duration }) {
-    if ("by" in to) return { byMs: parseOffsetMs(to.by, "by") };
-    if ("countdown" in to) {
-      const delayMs = countdownMs(to.countdown, { maxMs: this.#source.config().maxCountdownMs });
-      return { dueMs: this.#source.clock.wallMs() + delayMs };
-    }
-    return {
-      dueMs: parseMomentMs(to.eta, { what: "eta", ...(to.timezone === undefined ? {} : { timezone: to.timezone }) }),
+  #newDue(to: MoveTo): { dueMs: number } | { byMs: number } {
+    const { countdown, eta, by, timezone } = to as {
+      countdown?: Duration;
+      eta?: Moment;
+      by?: Duration;
+      timezone?: string;
     };
-  }
-
-  /** An id carries random text of the store's, so that a key that looks like another's id is no accident that happens. */
-  async #byIdOrKey<Answer extends { answer: string }>(
-    ref: CallbackRef,
-    ask: (target: Target) => Promise<Answer>,
-  ): Promise<Answer> {
-    if (typeof ref !== "string") return ask(ref);
-    const byId = await ask({ id: ref });
-    return byId.answer === "unknown" ? ask({ key: ref }) : byId;
-  }
-}
-
-/** One callback that was scheduled. */
-export class CallbackHandle<Result = unknown> {
-  readonly id: string;
-  readonly key: string | undefined;
-  /** When it was due when it was put; `reschedule` moves the callback, not this. */
-  readonly due: Date;
-  /** "existing": a live callback had the key, and stands unchanged. */
-  readonly put: "added" | "existing" | "replaced";
-  readonly #schedule: Schedule;
-  readonly #source: ResultSource;
-
-  constructor(
-    id: string,
-    key: string | undefined,
-    due: Date,
-    put: "added" | "existing" | "replaced",
-    schedule: Schedule,
-    source: ResultSource,
-  ) {
-    this.id = id;
-    this.key = key;
-    this.due = due;
-    this.put = put;
-    this.#schedule = schedule;
-    this.#source = source;
-  }
-
-  /** As `app.schedule.cancel`. */
-  cancel(options: { readonly running?: "abort" } = {}): Promise<CancelWord> {
-    return this.#schedule.cancel({ id: this.id }, options);
-  }
-
-  /** As `app.schedule.reschedule`. */
-  reschedule(to: Parameters<Schedule["reschedule"]>[1]): Promise<Date> {
-    return this.#schedule.reschedule({ id: this.id }, to);
-  }
-
-  /** Its record as it stands. */
-  get(): Promise<Callback | undefined> {
-    return this.#schedule.get({ id: this.id });
-  }
-
-  /** What its run returns; its id is its task id. */
-  get result(): AsyncResult<Result> {
-    return new AsyncResult<Result>(this.id, this.#source);
-  }
-
-  toJSON(): string {
-    return this.id;
+    if ([countdown, eta, by].filter((each) => each !== undefined).length !== 1) {
+      throw new InvalidInputError("reschedule takes one of countdown, eta and by");
+    }
+    if (by !== undefined) return { byMs: parseOffsetMs(by, "by") };
+    if (eta !== undefined) {
+      return { dueMs: parseMomentMs(eta, { what: "eta", ...(timezone === undefined ? {} : { timezone }) }) };
+    }
+    const delayMs = countdownMs(countdown as Duration, { maxMs: this.#source.config().maxCountdownMs });
+    return { dueMs: this.#source.clock.wallMs() + delayMs };
   }
 }
 
-/** What is stored of a call: what can be made again from the rest is left out. The store gives the id. */
-function parkedCall(call: TaskMessage): { message: ParkedMessage; expiresMs: number | undefined } {
-  const { id, etaMs: _eta, expiresMs, argsRepr: _args, kwargsRepr: _kwargs, rootId, ...message } = call;
-  return { message: rootId === undefined || rootId === id ? message : { ...message, rootId }, expiresMs };
-}
-
-/** A signature's own time is for sending it; the schedule is told its own. */
-function withoutTime({ countdown: _c, eta: _e, taskId: _t, ...rest }: ApplyOptions): ApplyOptions {
-  return rest;
+function isTooLarge(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ERR_FRAME_TOO_LARGE";
 }

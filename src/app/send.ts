@@ -44,6 +44,8 @@ export interface Call {
 export interface Addressed {
   readonly message: TaskMessage;
   readonly queue: string;
+  /** `expires` where it is a duration, exactly: what recurs counts it for each of its occurrences. */
+  readonly expiresAfterMs?: number;
 }
 
 const HOST = hostname();
@@ -89,7 +91,9 @@ export function addressCall(
     ...(options.shadow === undefined ? {} : { shadow: options.shadow }),
     ...(options.headers === undefined ? {} : { headers: options.headers }),
   });
-  return { message, queue: options.queue ?? taskOptions.queue ?? config.taskDefaultQueue };
+  const queue = options.queue ?? taskOptions.queue ?? config.taskDefaultQueue;
+  if (expires === undefined || expires instanceof Date) return { message, queue };
+  return { message, queue, expiresAfterMs: parseDurationMs(expires, "expires") };
 }
 
 /** The earliest start that the options ask for, ms; undefined: now. Celery reads a countdown of 0 as now, too. */

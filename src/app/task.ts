@@ -2,7 +2,11 @@
 import type { Duration } from "../kit/duration.ts";
 import type { Moment } from "../kit/moment.ts";
 import type { AsyncResult } from "./async-result.ts";
-import type { CallbackHandle, CallbackOptions, Schedule } from "./schedule.ts";
+import type { CallbackHandle } from "./callback-handle.ts";
+import type { RecurrenceHandle } from "./recurrence-handle.ts";
+import type { Recurs } from "./recurrence-options.ts";
+import type { RepeatOptions } from "./recurring.ts";
+import type { CallbackOptions, Schedule } from "./schedule.ts";
 import type { ApplyOptions } from "./send.ts";
 import { type Sender, Signature } from "./signature.ts";
 import type { RegisteredTask, TaskOptions } from "./task-options.ts";
@@ -53,6 +57,18 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
   /** A durable callback at a moment. Resolves when it is on disk. */
   callAt(eta: Moment, args: Args, options: CallbackOptions = {}): Promise<CallbackHandle<Result>> {
     return this.#app.schedule.callAt(eta, this.s(...args), options);
+  }
+
+  /**
+   * Durable callbacks, again and again: `when` is `{ every }`, `{ cron, timezone }`, or a rule of `lovage/rrule`. Resolves when the first is
+   * on disk. See `app.schedule.callRepeatedly`.
+   *
+   * ```ts
+   * await report.callRepeatedly({ cron: "0 9 * * 1-5", timezone: "Europe/Berlin" }, ["sales"], { key: "daily-report" });
+   * ```
+   */
+  callRepeatedly(when: Recurs, args: Args, options: RepeatOptions = {}): Promise<RecurrenceHandle> {
+    return this.#app.schedule.callRepeatedly(when, this.s(...args), options);
   }
 
   /** The call as a value. */

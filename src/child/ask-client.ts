@@ -127,9 +127,12 @@ function unknownOutcome({ op, params }: Pending): OutcomeUnknownError {
   return new OutcomeUnknownError(`${op}, asked of the worker,`, keyOf(params));
 }
 
-/** The key by which a lost `schedule.put` of one callback may be repeated. */
+/** The key by which a lost `schedule.put` of one callback, or a lost `recurrence.put`, may be repeated. */
 function keyOf(params: unknown): string | undefined {
-  const callbacks = (params as { readonly callbacks?: unknown }).callbacks;
+  const { callbacks, recurrence } = params as { readonly callbacks?: unknown; readonly recurrence?: unknown };
+  if (typeof recurrence === "object" && recurrence !== null && "key" in recurrence) {
+    return typeof recurrence.key === "string" ? recurrence.key : undefined;
+  }
   if (!Array.isArray(callbacks) || callbacks.length !== 1) return undefined;
   const [{ key }] = callbacks as [{ readonly key?: unknown }];
   return typeof key === "string" ? key : undefined;

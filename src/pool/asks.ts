@@ -5,19 +5,38 @@
  */
 import type { WireProperties } from "../protocol/message.ts";
 import type { ResultDocument } from "../protocol/result.ts";
-import type { Callback, CancelAnswer, NewCallback, PutAnswer, RescheduleAnswer } from "../schedule/callback.ts";
+import type {
+  Callback,
+  CallbackState,
+  CancelAnswer,
+  NewCallback,
+  PutAnswer,
+  RescheduleAnswer,
+} from "../schedule/callback.ts";
+import type { CancelPageAnswer, CancelPageRequest } from "../schedule/cancel-page.ts";
+import type { NewRecurrence, Plan, PutRecurrenceAnswer, Recurrence } from "../schedule/recurrence.ts";
+import type { ChangeAnswer, RecurrencePage, RecurrenceQuery } from "../schedule/recurrence-store.ts";
 import type { ListPage, ListQuery, Target } from "../schedule/store.ts";
 
 export interface Asks {
   "schedule.put": { params: { callbacks: readonly NewCallback[] }; answer: PutAnswer[] };
   "schedule.cancel": { params: { target: Target; abort: boolean }; answer: CancelAnswer };
+  /** One page of cancelling many: the callbacks themselves do not cross the channel. */
+  "schedule.cancelPage": { params: CancelPageRequest; answer: CancelPageAnswer };
   "schedule.reschedule": {
     params: { target: Target; to: { dueMs: number } | { byMs: number } };
     answer: RescheduleAnswer;
   };
   "schedule.get": { params: { target: Target }; answer: Callback | null };
   "schedule.list": { params: { query: ListQuery }; answer: ListPage };
+  "schedule.counts": { params: Record<never, never>; answer: Partial<Record<CallbackState, number>> };
   "schedule.revoke": { params: { taskId: string; untilMs: number; abort: boolean }; answer: CancelAnswer };
+  "recurrence.put": { params: { recurrence: NewRecurrence }; answer: PutRecurrenceAnswer };
+  "recurrence.get": { params: { target: Target }; answer: Recurrence | null };
+  "recurrence.list": { params: { query: RecurrenceQuery }; answer: RecurrencePage };
+  "recurrence.pause": { params: { target: Target }; answer: ChangeAnswer };
+  "recurrence.resume": { params: { target: Target; generation: number; plan: Plan }; answer: ChangeAnswer };
+  "recurrence.cancel": { params: { target: Target; abort: boolean }; answer: CancelAnswer };
   /** Publish a task message; `body` is text (JSON). */
   publish: {
     params: {
@@ -47,10 +66,18 @@ export type Ask = <Op extends AskOp>(op: Op, params: AskParams<Op>) => Promise<A
 const KINDS: { readonly [Op in AskOp]: "reads" | "change" } = {
   "schedule.put": "change",
   "schedule.cancel": "change",
+  "schedule.cancelPage": "change",
   "schedule.reschedule": "change",
   "schedule.get": "reads",
   "schedule.list": "reads",
+  "schedule.counts": "reads",
   "schedule.revoke": "change",
+  "recurrence.put": "change",
+  "recurrence.get": "reads",
+  "recurrence.list": "reads",
+  "recurrence.pause": "change",
+  "recurrence.resume": "change",
+  "recurrence.cancel": "change",
   publish: "change",
   "result.get": "reads",
   "result.wait": "reads",

@@ -11,7 +11,7 @@ import { atEnd } from "./cleanup.ts";
 const LINE_MS = 60_000;
 
 const ROOT = join(import.meta.dirname, "../..");
-const CLI = join(ROOT, "src/cli/main.ts");
+export const CLI = join(ROOT, "src/cli/main.ts");
 
 export interface ProgramOptions {
   readonly args?: readonly string[];
@@ -20,6 +20,8 @@ export interface ProgramOptions {
   readonly cwd?: string;
   /** Written to standard input, which is then closed. */
   readonly input?: string;
+  /** Leave standard input open, for `write`. */
+  readonly keepInput?: boolean;
 }
 
 export interface Ended {
@@ -45,11 +47,11 @@ export class Program {
     this.#child = spawn(command, args, {
       cwd: options.cwd,
       env,
-      stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+      stdio: [options.input === undefined && options.keepInput !== true ? "ignore" : "pipe", "pipe", "pipe"],
       detached: true,
     });
     this.#child.stdin?.on("error", () => {}); // it may end without reading its input
-    this.#child.stdin?.end(options.input);
+    if (options.keepInput !== true) this.#child.stdin?.end(options.input);
     for (const from of ["stdout", "stderr"] as const) this.#collect(from);
     this.ended = new Promise((resolve) => {
       this.#child.once("error", (error) => {
@@ -116,6 +118,11 @@ export class Program {
       this.#watchers.add(look);
       look();
     });
+  }
+
+  /** To standard input, which was left open. */
+  write(text: string): void {
+    this.#child.stdin?.write(text);
   }
 
   /** Send the signal to the program alone (SIGTERM: a warm stop of a worker), and wait for its end. */

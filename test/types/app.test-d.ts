@@ -1,5 +1,14 @@
 /** Types of tasks run through to `delay`, `applyAsync`, `callAfter` and `get`. Compiled by `npm test`; never run. */
-import { type AsyncResult, type CallbackHandle, Lovage, type Signature } from "lovage";
+import {
+  type AsyncResult,
+  type CallbackHandle,
+  type CancelCounts,
+  Lovage,
+  type PreviewTime,
+  type Recurrence,
+  type RecurrenceHandle,
+  type Signature,
+} from "lovage";
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function holds<_T extends true>(): void {}
@@ -38,6 +47,48 @@ async function results(): Promise<void> {
   await app.schedule.callAt(new Date(), app.signature("other.task", { args: [1] }));
 }
 
+async function recurring(): Promise<void> {
+  const daily = await remind.callRepeatedly({ cron: "0 9 * * *", timezone: "Europe/Berlin" }, ["42", "mail"], {
+    key: "daily",
+    onConflict: "keep",
+    misfire: { all: 5 },
+    overlap: "queue",
+    jitter: "30s",
+    startAt: new Date(),
+    until: "2030-01-01T00:00:00Z",
+    expires: 60,
+    tags: ["customer:7"],
+    queue: "mail",
+    priority: 3,
+    onLost: "fail",
+  });
+  holds<Equal<typeof daily, RecurrenceHandle>>();
+  holds<Equal<typeof daily.next, Date | undefined>>();
+  holds<Equal<Awaited<ReturnType<typeof daily.pause>>, boolean>>();
+  holds<Equal<Awaited<ReturnType<typeof daily.resume>>, Date | undefined>>();
+  holds<Equal<Awaited<ReturnType<typeof daily.get>>, Recurrence | undefined>>();
+  holds<Equal<Awaited<ReturnType<typeof daily.preview>>, PreviewTime[]>>();
+  await none.callRepeatedly({ every: "10m" }, []);
+  await repeat.callRepeatedly({ every: 600, startAt: new Date() }, ["a"]);
+  await app.schedule.callRepeatedly({ every: 600 }, app.signature("other.task"), {
+    misfire: "skip",
+    misfireGrace: "1m",
+  });
+  await app.schedule.preview({ cron: "0 9 * * *" }, { count: 3 });
+  await app.schedule.preview("daily");
+
+  const counts = await app.schedule.cancelAll({ tags: ["customer:7"], dueBefore: new Date() }, { dryRun: true });
+  holds<Equal<typeof counts, CancelCounts>>();
+  const page = await app.schedule.listPage({ recurrence: daily.id, limit: 10 });
+  holds<Equal<typeof page.next, string | undefined>>();
+  const off = app.schedule.events.on("started", ({ id, task, lateMs, key }) => [id, task, lateMs, key]);
+  holds<Equal<typeof off, () => void>>();
+  app.schedule.events.on("scheduled", (event) => {
+    if (event.change === "moved") return event.dueMs;
+    return event.task;
+  });
+}
+
 async function refused(): Promise<void> {
   // @ts-expect-error the second argument is missing
   await add.delay(1);
@@ -53,6 +104,28 @@ async function refused(): Promise<void> {
   await add.applyAsync([1, 2], { delay: 5 });
   // @ts-expect-error there is no such policy
   await remind.callAfter(1, ["42"], { onConflict: "overwrite" });
+  // @ts-expect-error the second argument is missing
+  await add.callRepeatedly({ every: 5 }, [1]);
+  // @ts-expect-error "fax" is no channel
+  await remind.callRepeatedly({ every: 5 }, ["42", "fax"]);
+  // @ts-expect-error neither of them
+  await none.callRepeatedly({ timezone: "UTC" }, []);
+  // @ts-expect-error the zone stands beside the pattern
+  await none.callRepeatedly({ cron: "0 9 * * *" }, [], { timezone: "Europe/Berlin" });
+  // @ts-expect-error there is no such policy
+  await none.callRepeatedly({ every: 5 }, [], { misfire: "fire" });
+  // @ts-expect-error expires of what recurs is a duration
+  await none.callRepeatedly({ every: 5 }, [], { expires: new Date() });
+  // @ts-expect-error there is no filter "tag"
+  await app.schedule.cancelAll({ tag: "customer:7" });
+  // @ts-expect-error a filter that was to come from somewhere
+  await app.schedule.cancelAll({ tags: undefined });
+  // @ts-expect-error one way to go, not none
+  await app.schedule.reschedule("k", {});
+  // @ts-expect-error there is no such event
+  app.schedule.events.on("ended", () => undefined);
+  // @ts-expect-error what was moved has no task here
+  app.schedule.events.on("scheduled", ({ task }) => task);
   // @ts-expect-error no such setting
   new Lovage("x", { brokr: "memory://" });
   // @ts-expect-error an object is no handler
@@ -62,4 +135,5 @@ async function refused(): Promise<void> {
 }
 
 void results;
+void recurring;
 void refused;

@@ -1,27 +1,18 @@
-/** `lovage schedule list|get|cancel|reschedule`: the durable callbacks, from any process. */
+/** `lovage schedule …`: the durable callbacks and what recurs, from any process. */
 import { Command, Option } from "commander";
-import type { Lovage } from "../../app/app.ts";
-import { type ListOptions, UnknownCallbackError } from "../../app/schedule.ts";
+import { isRecurrenceId } from "../../app/refs.ts";
+import type { MoveTo } from "../../app/schedule.ts";
+import { UnknownCallbackError, UnknownRecurrenceError } from "../../app/schedule-errors.ts";
 import { InvalidInputError } from "../../kit/errors.ts";
-import { CALLBACK_STATES, type Callback, type CallbackState } from "../../schedule/callback.ts";
+import type { Callback } from "../../schedule/callback.ts";
 import { EXIT_FAILED } from "../exit.ts";
-import { callbackJson, callText, printJson, printLine, printTable } from "../render.ts";
+import { callbackJson, callText, fromNow, printFields, printJson, printLine, recurrenceJson } from "../render.ts";
 import { withApp } from "../with-app.ts";
-import { commaList, wholeNumber } from "./worker.ts";
-
-const STATES: readonly string[] = CALLBACK_STATES;
-
-interface ListFlags {
-  readonly state?: string[];
-  readonly task?: string;
-  readonly keyPrefix?: string;
-  readonly tag?: string[];
-  readonly queue?: string;
-  readonly dueFrom?: string;
-  readonly dueBefore?: string;
-  readonly limit: number;
-  readonly json?: boolean;
-}
+import { cancelAllCommand } from "./schedule-cancel-all.ts";
+import { countsCommand, listCommand } from "./schedule-list.ts";
+import { previewCommand } from "./schedule-preview.ts";
+import { pauseCommand, printRecurrence, recurrencesCommand, resumeCommand } from "./schedule-recurring.ts";
+import { topCommand } from "./schedule-top.ts";
 
 interface RescheduleFlags {
   readonly countdown?: string;
@@ -33,91 +24,56 @@ interface RescheduleFlags {
 
 export function scheduleCommand(): Command {
   return new Command("schedule")
-    .description("the durable callbacks")
-    .addCommand(list())
+    .description("the durable callbacks, and what recurs")
+    .addCommand(listCommand())
     .addCommand(get())
+    .addCommand(countsCommand())
     .addCommand(cancel())
-    .addCommand(reschedule());
-}
-
-function list(): Command {
-  return new Command("list")
-    .description("callbacks in due order; those that have not ended, unless --state says otherwise")
-    .option("--state <states>", `states, separated by commas: ${STATES.join(", ")}`, commaList)
-    .option("--task <pattern>", "task name; * stands for any characters")
-    .option("--key-prefix <text>", "keys that begin with it")
-    .option("--tag <tags>", "tags that it must all carry, separated by commas", commaList)
-    .option("--queue <name>", "queue of its task")
-    .option("--due-from <moment>", "due then or later: ISO 8601 with offset")
-    .option("--due-before <moment>", "due before then")
-    .option("--limit <n>", "print so many at most", wholeNumber, 100)
-    .option("--json", "print JSON, one object a line")
-    .action((flags: ListFlags, command: Command) => withApp(command, (app) => printList(app, flags)));
-}
-
-async function printList(app: Lovage, flags: ListFlags): Promise<void> {
-  for (const state of flags.state ?? []) {
-    if (!STATES.includes(state))
-      throw new InvalidInputError(`--state ${JSON.stringify(state)} is none: use ${STATES.join(", ")}`);
-  }
-  const options: ListOptions = {
-    ...(flags.state === undefined ? {} : { states: flags.state as CallbackState[] }),
-    ...(flags.task === undefined ? {} : { task: flags.task }),
-    ...(flags.keyPrefix === undefined ? {} : { keyPrefix: flags.keyPrefix }),
-    ...(flags.tag === undefined ? {} : { tags: flags.tag }),
-    ...(flags.queue === undefined ? {} : { queue: flags.queue }),
-    ...(flags.dueFrom === undefined ? {} : { dueFrom: flags.dueFrom }),
-    ...(flags.dueBefore === undefined ? {} : { dueBefore: flags.dueBefore }),
-  };
-  const rows: string[][] = [];
-  let more = false;
-  for await (const callback of app.schedule.list(options)) {
-    if (rows.length >= flags.limit) {
-      more = true;
-      break;
-    }
-    rows.push([
-      callback.id,
-      callback.key ?? "",
-      callback.state,
-      new Date(callback.dueMs).toISOString(),
-      callback.queue,
-      callText(callback),
-    ]);
-    if (flags.json === true) printJson(callbackJson(callback));
-  }
-  if (flags.json === true) return;
-  if (rows.length === 0) printLine("no callbacks");
-  else printTable(["id", "key", "state", "due", "queue", "call"], rows);
-  if (more) printLine(`… there are more; --limit ${flags.limit} was reached`);
+    .addCommand(cancelAllCommand())
+    .addCommand(reschedule())
+    .addCommand(recurrencesCommand())
+    .addCommand(pauseCommand())
+    .addCommand(resumeCommand())
+    .addCommand(previewCommand())
+    .addCommand(topCommand());
 }
 
 function get(): Command {
   return new Command("get")
-    .description("one callback, by id or key; exit status 1 when there is none")
+    .description("one callback, or else one recurrence, by id or key; exit status 1 when there is none")
     .argument("<ref>", "its id or its key")
     .option("--json", "print JSON")
     .action((ref: string, flags: { json?: boolean }, command: Command) =>
       withApp(command, async (app) => {
         const callback = await app.schedule.get(ref);
-        if (callback === undefined) throw new UnknownCallbackError(ref);
-        if (flags.json === true) printJson(callbackJson(callback));
-        else printRecord(callback);
+        const recurrence = callback === undefined ? await app.schedule.recurrence(ref) : undefined;
+        const nowMs = app.clock.wallMs();
+        if (callback !== undefined) {
+          if (flags.json === true) printJson(callbackJson(callback));
+          else printRecord(callback, nowMs);
+        } else if (recurrence !== undefined) {
+          if (flags.json === true) printJson(recurrenceJson(recurrence));
+          else printRecurrence(recurrence, nowMs);
+        } else throw isRecurrenceId(ref) ? new UnknownRecurrenceError(ref) : new UnknownCallbackError(ref);
       }),
     );
 }
 
-function printRecord(callback: Callback): void {
-  for (const [name, value] of Object.entries(callbackJson(callback))) {
-    if (value === null || name === "args" || name === "kwargs") continue;
-    printLine(`${`${name}:`.padEnd(10)} ${Array.isArray(value) ? value.join(", ") : String(value)}`);
-  }
-  printLine(`${"call:".padEnd(10)} ${callText(callback)}`);
+function printRecord(callback: Callback, nowMs: number): void {
+  const { args: _args, kwargs: _kwargs, due, ...rest } = callbackJson(callback);
+  const texts = Object.entries({ ...rest, due: `${String(due)} (${fromNow(callback.dueMs, nowMs)})` }).map(
+    ([name, value]) => [name, Array.isArray(value) ? value.join(", ") || null : textOrNull(value)] as const,
+  );
+  printFields([...texts, ["call", callText(callback)]]);
+}
+
+function textOrNull(value: unknown): string | null {
+  return value === null ? null : String(value);
 }
 
 function cancel(): Command {
   return new Command("cancel")
-    .description("take a callback back; exit status 1 when it has started, has ended, or is unknown")
+    .description("take a callback or a recurrence back; exit status 1 when it has started, has ended, or is unknown")
     .argument("<ref>", "its id or its key")
     .addOption(new Option("--running <what>", "what to do with one that runs").choices(["abort"]))
     .option("--json", "print JSON")
@@ -150,7 +106,7 @@ function reschedule(): Command {
     );
 }
 
-function target({ countdown, eta, timezone, by }: RescheduleFlags): Parameters<Lovage["schedule"]["reschedule"]>[1] {
+function target({ countdown, eta, timezone, by }: RescheduleFlags): MoveTo {
   const given = [countdown, eta, by].filter((each) => each !== undefined);
   if (given.length !== 1) throw new InvalidInputError("reschedule takes one of --countdown, --eta and --by");
   if (countdown !== undefined) return { countdown };

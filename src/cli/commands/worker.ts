@@ -104,6 +104,11 @@ export function wholeNumber(text: string): number {
   return Number(text);
 }
 
+export function positiveNumber(text: string): number {
+  if (!/^\d*[1-9]\d*$/.test(text)) throw new InvalidArgumentError("It must be a whole number from 1 on.");
+  return Number(text);
+}
+
 export function commaList(text: string): string[] {
   return text.split(",").map((each) => each.trim());
 }

@@ -4,6 +4,7 @@ import { AskClient, type AskClientOptions } from "../../../src/child/ask-client.
 import type { Clock } from "../../../src/kit/clock.ts";
 import { ContractError } from "../../../src/kit/errors.ts";
 import type { NewCallback } from "../../../src/schedule/callback.ts";
+import type { NewRecurrence } from "../../../src/schedule/recurrence.ts";
 import { FakeClock } from "../../../src/testing/fake-clock.ts";
 
 function newClient(options: Partial<AskClientOptions> = {}) {
@@ -50,6 +51,10 @@ test("of a change without an answer it is said that it may have been made, with 
     code: "ERR_OUTCOME_UNKNOWN",
     key: "order-7",
   });
+  const recurs = assert.rejects(client.ask("recurrence.put", { recurrence: { key: "daily" } as NewRecurrence }), {
+    code: "ERR_OUTCOME_UNKNOWN",
+    key: "daily",
+  });
   const two = assert.rejects(client.ask("schedule.put", { callbacks: [callback("a"), callback("b")] }), {
     code: "ERR_OUTCOME_UNKNOWN",
     key: undefined,
@@ -59,7 +64,7 @@ test("of a change without an answer it is said that it may have been made, with 
     message: "the worker did not answer schedule.get within 1 s",
   });
   await clock.advance(1_000);
-  await Promise.all([put, two, read]);
+  await Promise.all([put, recurs, two, read]);
   client.answer(1, []); // too late, and harmless
   assert.equal(clock.pending, 0);
 });
