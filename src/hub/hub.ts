@@ -18,6 +18,8 @@ export interface HubOptions {
   readonly ref?: boolean;
   /** How often the wall is compared with the monotonic clock while something depends on it. Default 1,000 ms. */
   readonly clockCheckMs?: number;
+  /** Run the function when the event loop has come round to it: `setImmediate`, unless a simulator owns the loop. */
+  readonly onNextTurn?: (fn: () => void) => void;
 }
 
 export interface HubEntryOptions {
@@ -50,6 +52,7 @@ export class Hub {
   readonly #log: Logger;
   readonly #ref: boolean;
   readonly #checkMs: number;
+  readonly #onNextTurn: (fn: () => void) => void;
   /** Due by the monotonic clock, and by the wall. */
   readonly #byMono = new DeadlineHeap<Entry>();
   readonly #byWall = new DeadlineHeap<Entry>();
@@ -57,7 +60,8 @@ export class Hub {
   #armed: Timeout | null = null;
   /** When the armed timeout wakes, monotonic; Infinity when none is armed. */
   #armedForMs = Number.POSITIVE_INFINITY;
-  #turn: NodeJS.Immediate | null = null;
+  /** Another wake comes with the next turn of the event loop. */
+  #turning = false;
   #running = false;
   #stopped = false;
   /** Of what nobody counts. */
@@ -75,6 +79,7 @@ export class Hub {
     this.#log = options.log;
     this.#ref = options.ref ?? false;
     this.#checkMs = Math.min(options.clockCheckMs ?? DEFAULT_CHECK_MS, MAX_AHEAD_MS);
+    this.#onNextTurn = options.onNextTurn ?? setImmediate;
     this.#seenWallMs = this.#clock.wallMs();
     this.#seenMonoMs = this.#clock.monoMs();
   }
@@ -131,12 +136,15 @@ export class Hub {
     };
   }
 
+  /** Run `fn` in the next turn of the event loop, when all that this one still holds is done. It cannot be taken back. */
+  nextTurn(fn: () => void): void {
+    this.#onNextTurn(fn);
+  }
+
   /** Drop all that waits. Nothing runs any more, nothing can be added. Twice is once. */
   stop(): void {
     this.#stopped = true;
     this.#disarm();
-    if (this.#turn !== null) clearImmediate(this.#turn);
-    this.#turn = null;
     this.#byMono.clear();
     this.#byWall.clear();
     this.#stepListeners.clear();
@@ -168,7 +176,7 @@ export class Hub {
       const wallNextMs = this.#byWall.nextMs;
       if (wallNextMs !== undefined) wakeMs = Math.min(wakeMs, nowMs + wallNextMs - this.#clock.wallMs());
     }
-    if (wakeMs >= this.#armedForMs || this.#turn !== null) return;
+    if (wakeMs >= this.#armedForMs || this.#turning) return;
     this.#armed?.cancel();
     this.#armedForMs = wakeMs;
     // Rounded up: Node cuts a fraction off.
@@ -185,7 +193,7 @@ export class Hub {
   #wake(): void {
     this.#armed = null;
     this.#armedForMs = Number.POSITIVE_INFINITY;
-    this.#turn = null;
+    this.#turning = false;
     if (this.#stopped) return;
     this.#running = true;
     const monoMs = this.#clock.monoMs();
@@ -198,8 +206,10 @@ export class Hub {
     }
     this.#running = false;
     if (this.#stopped) return;
-    if (left === 0) this.#turn = setImmediate(() => this.#wake());
-    else if (!this.#idle) this.#arm();
+    if (left === 0) {
+      this.#turning = true;
+      this.#onNextTurn(() => this.#wake());
+    } else if (!this.#idle) this.#arm();
   }
 
   /** What is due, the longest overdue first. Readings of one wake: what it adds for now waits for the next. */

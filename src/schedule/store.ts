@@ -94,6 +94,11 @@ export interface Swept {
   readonly ended: Ended[];
   /** The limit was met: there may be more to sweep. */
   readonly more: boolean;
+  /**
+   * How many live owners serve a queue that this owner serves, itself counted: they share its work, and with it the claims that a store
+   * should have to answer. May be some seconds old. Absent: the store does not say, and the owner takes itself for the only one.
+   */
+  readonly owners?: number;
 }
 
 export interface ScheduleStore {

@@ -107,6 +107,20 @@ export function testQueues(opened: Opened): void {
     assert.equal(await claimable(store, BILL), "bill");
   });
 
+  test("a lost run of a queue that nobody serves is taken over by the claim that finds it", async () => {
+    const { store, clock } = await opened();
+    await store.enlist(BILL, []);
+    await store.enlist(MAIL, []);
+    const id = await add(store, dueAt(clock.wallMs(), { queue: "python" }));
+    await store.claimDue(MAIL, 1, LEASE_MS);
+    await clock.advance(LEASE_MS);
+    const { claims, ended } = await store.claimDue(BILL, 1, LEASE_MS);
+    assert.deepEqual(
+      [claims, ended].map((each) => each.map(({ callback }) => callback.id)),
+      [[id], [id]],
+    );
+  });
+
   test("a callback that is given another queue goes to the owners of that one", async () => {
     const { store, clock } = await opened();
     const at = clock.wallMs();

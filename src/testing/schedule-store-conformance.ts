@@ -20,7 +20,7 @@ import { ScheduleInvariants, watched } from "./schedule-invariants.ts";
 export type { OpenSchedule, ScheduleUnderTest } from "./schedule-fixtures.ts";
 
 /** A test that hangs is ended; no test depends on it. */
-const HANG = { timeout: 60_000 };
+const HANG = { timeout: 110_000 };
 
 /** @param open a store with nothing in it, and its clock; called for each test anew */
 export function scheduleStoreConformance(name: string, open: OpenSchedule): void {

@@ -49,9 +49,10 @@ export class Firing {
 
   /**
    * Run the claim. Resolves with how it ended, or "release" when it never began.
+   * @param lateMs how long after its due time, by the store's clock
    * @param begun called once the slot that was set aside is the pool's, or is not needed
    */
-  async fire(claim: Claim, begun: () => void): Promise<RunEnd | "release"> {
+  async fire(claim: Claim, lateMs: number, begun: () => void): Promise<RunEnd | "release"> {
     const { strategies, queues, log, clock } = this.#options;
     const { callback } = claim;
     const message = messageOfCallback(callback);
@@ -60,7 +61,6 @@ export class Firing {
       begun();
       return this.#forward(callback, message);
     }
-    const lateMs = clock.wallMs() - callback.dueMs;
     log.info(`Callback ${shown(message)} is due, started ${lateMs} ms after ${new Date(callback.dueMs).toISOString()}`);
     const startedMs = clock.monoMs();
     let run: Run;

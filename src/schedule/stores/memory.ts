@@ -235,7 +235,7 @@ export class MemoryScheduleStore implements ScheduleStore {
     this.#moves.passTurns();
   }
 
-  async sweep(_owner: Owner, limit: number): Promise<Swept> {
+  async sweep(owner: Owner, limit: number): Promise<Swept> {
     this.#refuseIfClosed();
     const nowMs = this.#clock.wallMs();
     const ended = this.#moves.recover(
@@ -251,7 +251,8 @@ export class MemoryScheduleStore implements ScheduleStore {
     }
     this.#tombstones.sweep(nowMs, limit);
     const forgotten = this.recurrences.forget(nowMs, limit);
-    return { ended, more: [ended.length, removed, forgotten].some((count) => count >= limit) };
+    const more = [ended.length, removed, forgotten].some((count) => count >= limit);
+    return { ended, more, owners: this.#serving.countSharing(owner) };
   }
 
   async takeAborts(owner: Owner): Promise<{ readonly id: string; readonly token: number }[]> {

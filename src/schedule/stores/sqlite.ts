@@ -261,7 +261,8 @@ export class SqliteScheduleStore implements ScheduleStore {
   async sweep(owner: Owner, limit: number): Promise<Swept> {
     // Asked each second, on an idle machine too: who lives is looked at only when something is held, or when this owner leaves queues
     // to those that serve them.
-    const { held, lost, old } = await this.#ops.call("unswept", { ns: this.#ns }, this.#now());
+    const asked = { ns: this.#ns, queues: owner.queues ?? null };
+    const { held, lost, old, owners } = await this.#ops.call("unswept", asked, this.#now());
     const buried = held || owner.queues !== undefined || !this.#swept ? await sweepOwners(this.#file, systemClock) : 0;
     this.#swept = true;
     const [recovered, forgotten] = await Promise.all([
@@ -270,7 +271,7 @@ export class SqliteScheduleStore implements ScheduleStore {
         : [],
       old ? this.#ops.call("forget", { ns: this.#ns, limit }, this.#now()) : 0,
     ]);
-    return { ended: recovered.map(endedOf), more: recovered.length >= limit || forgotten >= limit };
+    return { ended: recovered.map(endedOf), more: recovered.length >= limit || forgotten >= limit, owners };
   }
 
   async takeAborts(owner: Owner): Promise<{ readonly id: string; readonly token: number }[]> {

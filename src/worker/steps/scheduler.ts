@@ -28,14 +28,15 @@ export const schedulerStep: Step<Scheduler, SchedulerNeeds> = {
       hub,
       clock,
       log,
+      events: app.schedule.events,
       leaseMs: config.scheduleLeaseMs,
       slots: { reserve: () => slots.reserve(), release: (count) => slots.release(count) },
-      fire: (claim) => firing.fire(claim, () => slots.release(1)),
+      fire: (claim, lateMs) => firing.fire(claim, lateMs, () => slots.release(1)),
       onEnded: (ended) => firing.ended(ended),
       onSettled: (callback, end) => firing.settled(callback, end),
       onAbort: (id, token) => firing.abort(id, token, "terminated", ABORT_GRACE_MS),
     });
-    slots.onCallbackTurn(() => scheduler.wake());
+    slots.onCallbackTurn(() => scheduler.noticeFree());
     app.gateway.listenForDue((dueMs) => scheduler.noticeDue(dueMs));
     await scheduler.start();
     return { part: scheduler, stop: () => scheduler.stop() };

@@ -1,10 +1,12 @@
 /** A scheduler on a store, with slots, a hub and a clock that the test owns. */
 import { Hub } from "../../../src/hub/hub.ts";
+import type { Random } from "../../../src/kit/backoff.ts";
 import type { Clock } from "../../../src/kit/clock.ts";
 import type { Logger } from "../../../src/kit/log.ts";
 import type { Callback, Claim, RunEnd } from "../../../src/schedule/callback.ts";
+import type { ScheduleEvents } from "../../../src/schedule/events.ts";
 import { Scheduler, type SchedulerOptions } from "../../../src/schedule/scheduler.ts";
-import type { Ended, ScheduleStore } from "../../../src/schedule/store.ts";
+import type { Ended, Owner, ScheduleStore } from "../../../src/schedule/store.ts";
 import { openMemorySchedule } from "../../../src/schedule/stores/memory.ts";
 import { FakeClock } from "../../../src/testing/fake-clock.ts";
 
@@ -38,18 +40,23 @@ export class Rig {
       clock?: FakeClock;
       time?: Clock;
       leaseMs?: number;
+      /** The store of another rig, which has the same clock. */
+      shared?: ScheduleStore;
+      owner?: Owner;
+      random?: Random;
+      events?: ScheduleEvents;
     } = {},
   ) {
     this.clock = options.clock ?? new FakeClock();
     const clock = options.time ?? this.clock;
     this.free = options.slots ?? 4;
-    const store = openMemorySchedule({ clock });
+    const store = options.shared ?? openMemorySchedule({ clock });
     this.store = options.store?.(store) ?? store;
     const log = this.#log();
     this.hub = new Hub({ clock, log });
     this.scheduler = new Scheduler({
       store: this.store,
-      owner: { id: "me" },
+      owner: options.owner ?? { id: "me" },
       hub: this.hub,
       clock,
       log,
@@ -59,6 +66,8 @@ export class Rig {
       onEnded: (ended) => void this.ended.push(ended),
       onSettled: (callback, end) => void this.settled.push([callback, end]),
       onAbort: (id, token) => void this.aborts.push({ id, token }),
+      random: options.random ?? (() => 0),
+      ...(options.events === undefined ? {} : { events: options.events }),
     });
   }
 
@@ -93,7 +102,7 @@ export class Rig {
       return await run.promise;
     } finally {
       this.free += 1;
-      this.scheduler.wake();
+      this.scheduler.noticeFree();
     }
   }
 

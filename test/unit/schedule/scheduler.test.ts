@@ -248,6 +248,44 @@ test("after standing still for more than half a lease it renews before it starts
   assert.equal((await r.store.get({ id: r.ids[0] as string }))?.leaseUntilMs, time.wallMs() + 30_000);
 });
 
+test("a claim is started only by an answer that is not late, also when it was asked again whether it stands", async () => {
+  const clock = new FakeClock();
+  let stalledMs = 0;
+  const time = {
+    wallMs: () => clock.wallMs() + stalledMs,
+    monoMs: () => clock.monoMs() + stalledMs,
+    timeout: (fn: () => void, delayMs: number) => clock.timeout(fn, delayMs),
+  };
+  let renewals = 0;
+  const slow = (store: ScheduleStore) => {
+    const claimDue = store.claimDue.bind(store);
+    const renew = store.renew.bind(store);
+    return Object.assign(store, {
+      async claimDue(...args: Parameters<ScheduleStore["claimDue"]>) {
+        const claimed = await claimDue(...args);
+        if (claimed.claims.length > 0) stalledMs += 15_001;
+        return claimed;
+      },
+      async renew(...args: Parameters<ScheduleStore["renew"]>) {
+        const renewed = await renew(...args);
+        if (args[0].length === 0 || ++renewals > 1) return renewed;
+        // The answer is on its way for longer than the lease. Another worker recovers the callback, and it is cancelled.
+        stalledMs += 30_001;
+        assert.equal((await swept(store, 10, BOB)).length, 1);
+        assert.equal((await store.cancel({ id })).answer, "stopped");
+        return renewed;
+      },
+    });
+  };
+  const r = rig({ clock, time, store: slow, leaseMs: 30_000 });
+  const id = await add(r.store, dueAt(time.wallMs()));
+  await r.scheduler.start();
+  await clock.advance(0);
+
+  assert.deepEqual([renewals, r.fired.length, await stateOf(r.store, id)], [2, 0, "stopped"]);
+  assert.equal(r.free, 4, "its slot is free again");
+});
+
 test("a lease that was lost is told once, and the end of that run is dropped", async () => {
   const { clock, store, scheduler, fired, settled, logged } = rig({ leaseMs: 30_000, slots: 1 });
   const id = await add(store, dueAt(clock.wallMs()));

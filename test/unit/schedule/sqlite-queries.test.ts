@@ -81,7 +81,8 @@ test("every query of the schedule finds its rows by an index, and sorts none of 
   ops.settle.run(db, { ns, claim: [3, 5, 2, null], end: ["retry", 9, "t", 1, null, "b"], limits }, 0);
   ops.release.run(db, { ns, claims: [[4, 5, 1, null]], limits }, 0);
   claimAll();
-  ops.unswept.run(db, { ns }, 1_000);
+  ops.unswept.run(db, { ns, queues: null }, 1_000);
+  ops.unswept.run(db, { ns, queues: ["a"] }, 1_000);
   ops.recoverLost.run(db, { ns, limit: 10, limits }, 1_000);
   ops.cancel.run(db, { ns, target: ["k"], abort: true, limits }, 0);
   ops.cancel.run(db, { ns, target: [4, 5], abort: true, limits }, 0);

@@ -20,6 +20,15 @@ export class Serving {
     return (queue) => own.has(queue) || !this.#isServed(queue);
   }
 
+  /** How many that live serve a queue of the owner's; itself counted, announced or not. */
+  countSharing({ id, queues }: Owner): number {
+    let count = 1;
+    for (const [other, served] of this.#queues) {
+      if (other !== id && (served === undefined || queues?.some((queue) => served.has(queue)) !== false)) count += 1;
+    }
+    return count;
+  }
+
   #isServed(queue: string): boolean {
     for (const served of this.#queues.values()) if (served?.has(queue) !== false) return true;
     return false;

@@ -4,7 +4,7 @@ import type { Db } from "../../../sqlite/tables.ts";
 import { type Fate, fateOfOverlap, fateWhenDue, type Hold } from "../../rules.ts";
 import type { StoreLimits } from "../../store.ts";
 import { moved } from "./counts.ts";
-import { dueRows, firstDue } from "./due-rows.ts";
+import { DueRows, firstDue } from "./due-rows.ts";
 import { endRow, moveDue } from "./ends.ts";
 import { recoverExpired } from "./lost.ts";
 import { noteStart } from "./recurrence-rows.ts";
@@ -13,8 +13,10 @@ import {
   FLAG_HELD,
   FLAG_OVERLAP_QUEUE,
   FLAG_OVERLAP_SKIP,
+  overlapOf,
   type RowTuple,
   RUNNING,
+  recurrenceIdOf,
   rowOf,
   SCHEDULED,
   WAITING,
@@ -49,7 +51,7 @@ const PASS = 1_000;
 export function claimDue(db: Db, params: ClaimParams, nowMs: number): ClaimAnswer {
   const { ns, queues, limit, limits } = params;
   const ended = limit === 0 ? [] : recoverExpired(db, ns, PASS, limits, nowMs);
-  // Afterwards: what was given back may wait for a queue in which nothing waited.
+  // Not before: what was given back waits again, perhaps as the only one of its queue.
   const reach = reachOf(db, ns, queues);
   const claimed = limit === 0 ? [] : claimSome(db, params, reach, ended, nowMs);
   return { claimed, ended, upcoming: [firstDue(db, ns, reach), nowMs] };
@@ -63,7 +65,7 @@ export function upcoming(
   return [firstDue(db, ns, reachOf(db, ns, queues)), nowMs];
 }
 
-/** @param ended what ends on the way is added to it */
+/** @param ended taken along: what ends on the way is added */
 function claimSome(db: Db, params: ClaimParams, reach: Reach, ended: RowTuple[], nowMs: number): RowTuple[] {
   const { ns, limit, limits } = params;
   const claimed: RowTuple[] = [];
@@ -87,7 +89,7 @@ function claimSome(db: Db, params: ClaimParams, reach: Reach, ended: RowTuple[],
       } else if (decided.state !== "waiting") {
         const { state: to, reason } = decided;
         endRow(db, ns, row[0], { from: row[2], to, reason, keyed: row[13] !== null }, limits, nowMs);
-        if (row[2] === WAITING) turns.note(row[22]);
+        if (row[2] === WAITING) turns.note(recurrenceIdOf(row));
         ended.push(rowOf(db, row[0]));
       }
     }
@@ -100,15 +102,13 @@ function claimSome(db: Db, params: ClaimParams, reach: Reach, ended: RowTuple[],
 
 /** Of one whose overlap matters and that is due for the first time: undefined when it may start. */
 function decideOverlap(db: Db, ns: number, row: RowTuple, nowMs: number): Fate | Hold | undefined {
-  if (row[22] === null || row[2] !== SCHEDULED || (row[6] & (FLAG_OVERLAP_SKIP | FLAG_OVERLAP_QUEUE)) === 0) {
-    return undefined;
-  }
+  if ((row[6] & (FLAG_OVERLAP_SKIP | FLAG_OVERLAP_QUEUE)) === 0 || row[2] !== SCHEDULED) return undefined;
   const underWay = db
     .sql(
       `SELECT 1 FROM callbacks INDEXED BY by_recurrence WHERE ns = ? AND recurrence = ? AND state BETWEEN ${WAITING} AND ${RUNNING} LIMIT 1`,
     )
-    .get(ns, row[22]);
-  return fateOfOverlap(dueRowOf(row), underWay !== undefined, nowMs);
+    .get(ns, recurrenceIdOf(row));
+  return fateOfOverlap({ ...dueRowOf(row), overlap: overlapOf(row[6]) }, underWay !== undefined, nowMs);
 }
 
 function dueAndTags(row: RowTuple) {
@@ -125,7 +125,8 @@ function claimer(db: Db, { ns, owner, leaseMs }: ClaimParams, nowMs: number): (r
   return (row) => {
     claim.run(nowMs, leaseUntil, ownerN, row[0]);
     moved(ns, row[2], RUNNING);
-    if (row[22] !== null) noteStart(db, ns, row[22]);
+    const recurrence = recurrenceIdOf(row);
+    if (recurrence !== null) noteStart(db, ns, recurrence);
     if ((row[6] & FLAG_HELD) !== 0) {
       db.sql(`UPDATE callbacks SET flags = flags & ~${FLAG_HELD} WHERE n = ?`).run(row[0]);
     }
@@ -162,13 +163,16 @@ function lookAtDue(
   nowMs: number,
 ): { met: Met[]; whole: boolean } {
   const met: Met[] = [];
+  const rows = new DueRows(db, ns, reach, nowMs);
   let over = 0;
-  for (const row of dueRows(db, ns, reach, nowMs)) {
-    // One more than is wanted tells that there is something behind.
-    if (met.length - over >= most.due || over >= most.over) return { met, whole: false };
+  while (met.length - over < most.due && over < most.over) {
+    const row = rows.take();
+    if (row === undefined) break;
     const fate = fateWhenDue(dueRowOf(row), nowMs);
     met.push({ row, fate });
     if (fate !== undefined) over += 1;
   }
-  return { met, whole: true };
+  const whole = rows.over;
+  rows.close();
+  return { met, whole };
 }

@@ -35,34 +35,52 @@ export function firstDue(db: Db, ns: number, reach: Reach): number | null {
   return first;
 }
 
-/** Those that are due, merged from the walks. Close it (`return`) before anything is changed: open statements read on. */
-export function* dueRows(db: Db, ns: number, reach: Reach, nowMs: number): Generator<RowTuple, void> {
-  const walks = waysOf(reach).flatMap(([index, where, values], way) =>
-    STATES.map((state) => {
-      // Walks go on side by side, so each has a statement of its own: the texts differ.
-      const query = `SELECT ${COLUMNS} FROM callbacks INDEXED BY ${index}
-        WHERE ns = ? AND state = ${state}${where} AND due <= ? ORDER BY due, n -- ${way}`;
-      return db.rows(query).iterate(ns, ...values, nowMs) as unknown as Iterator<RowTuple>;
-    }),
-  );
-  try {
-    const heads = walks.map((walk) => walk.next());
-    for (;;) {
-      let first = -1;
-      for (let i = 0; i < heads.length; i++) {
-        const head = heads[i];
-        if (head?.done !== false) continue;
-        const best = heads[first];
-        if (best?.done !== false || isBefore(head.value, best.value)) first = i;
+/** Those that are due, merged from the walks. To be closed before anything is changed: open statements read on. */
+export class DueRows {
+  readonly #walks: Iterator<RowTuple>[] = [];
+  /** The next row of each walk; undefined: it is over. */
+  readonly #heads: (RowTuple | undefined)[] = [];
+
+  constructor(db: Db, ns: number, reach: Reach, nowMs: number) {
+    for (const [way, [index, where, values]] of waysOf(reach).entries()) {
+      for (const state of STATES) {
+        // Walks go on side by side, so each has a statement of its own: the texts differ.
+        const query = `SELECT ${COLUMNS} FROM callbacks INDEXED BY ${index}
+          WHERE ns = ? AND state = ${state}${where} AND due <= ? ORDER BY due, n -- ${way}`;
+        const walk = db.rows(query).iterate(ns, ...values, nowMs) as unknown as Iterator<RowTuple>;
+        this.#walks.push(walk);
+        this.#heads.push(nextOf(walk));
       }
-      const head = heads[first];
-      if (head?.done !== false) return;
-      yield head.value;
-      heads[first] = (walks[first] as Iterator<RowTuple>).next();
     }
-  } finally {
-    for (const walk of walks) walk.return?.();
   }
+
+  /** The next one; undefined: there is none. */
+  take(): RowTuple | undefined {
+    const heads = this.#heads;
+    let first: RowTuple | undefined;
+    let at = -1;
+    for (let i = 0; i < heads.length; i++) {
+      const head = heads[i];
+      if (head === undefined || (first !== undefined && !isBefore(head, first))) continue;
+      first = head;
+      at = i;
+    }
+    if (first !== undefined) heads[at] = nextOf(this.#walks[at] as Iterator<RowTuple>);
+    return first;
+  }
+
+  get over(): boolean {
+    return this.#heads.every((head) => head === undefined);
+  }
+
+  close(): void {
+    for (const walk of this.#walks) walk.return?.();
+  }
+}
+
+function nextOf(walk: Iterator<RowTuple>): RowTuple | undefined {
+  const { done, value } = walk.next();
+  return done === true ? undefined : value;
 }
 
 function isBefore(a: RowTuple, b: RowTuple): boolean {

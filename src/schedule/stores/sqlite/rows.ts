@@ -11,6 +11,7 @@ import {
   type Callback,
   type CallbackState,
   type NewCallback,
+  type Occurrence,
   type Overlap,
   type ParkedMessage,
 } from "../../callback.ts";
@@ -78,9 +79,8 @@ export const COLUMNS = [
   "retries",
   "more",
   "coalesce(body, (SELECT bodies.body FROM bodies WHERE bodies.n = callbacks.n))",
-  "recurrence",
-  "generation",
-  "nominal",
+  // One value, and null for nearly all: claims carry wide rows across the threads.
+  "recurrence || ' ' || generation || ' ' || nominal",
 ].join(", ");
 
 export type RowTuple = readonly [
@@ -106,9 +106,7 @@ export type RowTuple = readonly [
   retries: number,
   more: string | null,
   body: string,
-  recurrence: string | null,
-  generation: number | null,
-  nominal: number | null,
+  occurrence: string | null,
 ];
 
 /** A callback on its way in. */
@@ -168,16 +166,7 @@ export function callbackOf(row: RowTuple): Callback {
     queue: row[15],
     tags: tagsOf(row[16]),
     message: messageOf(row[18], row[19], row[20], row[21]),
-    ...(row[22] === null || row[23] === null || row[24] === null
-      ? {}
-      : {
-          occurrence: {
-            recurrence: row[22],
-            generation: row[23],
-            nominalMs: row[24],
-            overlap: overlapOf(row[6]),
-          },
-        }),
+    ...(row[22] === null ? {} : { occurrence: { ...nameOf(row[22]), overlap: overlapOf(row[6]) } }),
     attempts: row[5],
     token: row[4],
     createdMs: row[9],
@@ -189,16 +178,25 @@ export function callbackOf(row: RowTuple): Callback {
 }
 
 /** What decides when its due time has come. */
-export function dueRowOf(row: RowTuple): DueRow & { readonly overlap: Overlap } {
+export function dueRowOf(row: RowTuple): DueRow {
   return {
     attempts: row[5],
     dueMs: row[3],
     expiresMs: row[8],
     misfire: (row[6] & FLAG_SKIP) === 0 ? "fire" : "skip",
     graceMs: row[7],
-    nominalMs: row[24],
-    overlap: overlapOf(row[6]),
+    nominalMs: row[22] === null ? null : nameOf(row[22]).nominalMs,
   };
+}
+
+/** Id of the recurrence of an occurrence. */
+export function recurrenceIdOf(row: RowTuple): string | null {
+  return row[22] === null ? null : nameOf(row[22]).recurrence;
+}
+
+function nameOf(text: string): Omit<Occurrence, "overlap"> {
+  const [recurrence = "", generation, nominal] = text.split(" ");
+  return { recurrence, generation: Number(generation), nominalMs: Number(nominal) };
 }
 
 export function overlapOf(flags: number): Overlap {

@@ -38,6 +38,13 @@ export function serveNone(db: Db, { ns, owner }: { readonly ns: number; readonly
   return null;
 }
 
+/** How many owners that live serve one of these queues. @param queues null: every queue */
+export function countServing(db: Db, ns: number, queues: readonly string[] | null): number {
+  const rows = db.sql(`SELECT queue, owner FROM serving WHERE ns = ? AND ${aliveSql("serving.owner")}`).all(ns);
+  const shares = (queue: unknown) => queues === null || queue === EVERY || queues.includes(queue as string);
+  return new Set(rows.filter(({ queue }) => shares(queue)).map(({ owner }) => owner)).size;
+}
+
 /** From where an owner may claim. */
 export type Reach =
   | { readonly from: "every queue" }

@@ -19,7 +19,7 @@ import {
   resume,
 } from "./recurrences.ts";
 import { migrations } from "./schema.ts";
-import { serve, serveNone } from "./serving.ts";
+import { countServing, serve, serveNone } from "./serving.ts";
 import { release, renew, settle, takeAborts } from "./settle.ts";
 
 interface OfNamespace {
@@ -36,13 +36,22 @@ function counts(db: Db, { ns }: OfNamespace): number[] {
   return countsOf(db, ns);
 }
 
-/** Whether there is anything to sweep: looked at each second, so without the write lock. */
+interface Unswept {
+  readonly held: boolean;
+  readonly lost: boolean;
+  readonly old: boolean;
+  /** Owners that live and share a queue. */
+  readonly owners: number;
+}
+
+/** Whether there is anything to sweep, and who else does: looked at each second, so without the write lock. */
 function unswept(
   db: Db,
-  { ns }: OfNamespace,
+  { ns, queues }: OfNamespace & { readonly queues: readonly string[] | null },
   nowMs: number,
-): { readonly held: boolean; readonly lost: boolean; readonly old: boolean } {
+): Unswept {
   return {
+    owners: countServing(db, ns, queues),
     held:
       db.sql("SELECT 1 FROM callbacks INDEXED BY by_lease WHERE ns = ? AND lease IS NOT NULL LIMIT 1").get(ns) !==
       undefined,

@@ -4,23 +4,28 @@
  * The parent renews, so that its children may block their own loop freely. A claim whose lease was lost is left to run (its
  * handler may be half-way), but what it ends with is refused by the store, and not insisted on.
  */
-import { FullJitterBackoff } from "../kit/backoff.ts";
-import type { Clock } from "../kit/clock.ts";
-import { sleep } from "../kit/deadline.ts";
-import { ContractError, messageOf, OutcomeUnknownError } from "../kit/errors.ts";
-import type { Logger } from "../kit/log.ts";
-import type { Callback, Claim, RunEnd } from "./callback.ts";
-import { LeaseLostError } from "./errors.ts";
-import type { ScheduleStore } from "./store.ts";
+import type { Hub, HubEntry } from "../../hub/hub.ts";
+import { FullJitterBackoff, type Random } from "../../kit/backoff.ts";
+import type { Clock } from "../../kit/clock.ts";
+import { sleep } from "../../kit/deadline.ts";
+import { ContractError, messageOf, OutcomeUnknownError } from "../../kit/errors.ts";
+import type { Logger } from "../../kit/log.ts";
+import type { Callback, Claim, RunEnd } from "../callback.ts";
+import { LeaseLostError } from "../errors.ts";
+import type { ScheduleStore } from "../store.ts";
 
 export interface RunsOptions {
   readonly store: ScheduleStore;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Pick<Logger, "warn" | "error">;
   readonly leaseMs: number;
+  /** By the store's clock, as far as we know it. */
+  readonly storeNowMs: () => number;
   readonly fire: (claim: Claim, lateMs: number) => Promise<RunEnd | "release">;
+  readonly onStarted: (claim: Claim, lateMs: number) => void;
   /** Told how the store settled a run. */
-  readonly onSettled: (callback: Callback, end: RunEnd) => Promise<void>;
+  readonly onSettled: (callback: Callback, claim: Claim, end: RunEnd) => Promise<void>;
   /** One waits to run again then. */
   readonly onDue: (dueMs: number) => void;
   /** One never began, and was given back. */
@@ -60,6 +65,20 @@ export class Runs {
     return this.#held.size > 0 && clock.monoMs() - this.#renewedMs > leaseMs / 2;
   }
 
+  /** Renew every third of a lease. Answers how to stop. */
+  keepRenewing(hub: Pick<Hub, "afterMs">, onError: (error: unknown) => void): () => void {
+    let entry: HubEntry | undefined;
+    const arm = () => {
+      entry = hub.afterMs(this.#options.leaseMs / 3, () => {
+        // Armed first: the next one must not wait for a store that does not answer.
+        arm();
+        return this.renew().catch(onError);
+      });
+    };
+    arm();
+    return () => entry?.cancel();
+  }
+
   /** Run the claim now, and record its end. */
   start(claim: Claim): void {
     if (this.#held.size === 0) this.#renewedMs = this.#options.clock.monoMs();
@@ -80,11 +99,22 @@ export class Runs {
     this.#renewedMs = this.#options.clock.monoMs();
   }
 
-  /** Of claims whose answer was long on its way: those that still stand, with a lease from now on. */
-  async stillHeld(claims: readonly Claim[]): Promise<Claim[]> {
-    const held = claims.map(heldOf);
-    await this.#extend(held);
-    return held.filter(({ lost }) => !lost).map(({ claim, leaseUntilMs }) => ({ ...claim, leaseUntilMs }));
+  /**
+   * Of claims that were asked for at `askedMs`: those that may start now. An answer that was long on its way is not believed: the leases may
+   * be over, and what was claimed stopped for good since. So it is asked whether they stand, until an answer comes soon enough.
+   *
+   * @param isGivenUp nothing is to start any more: what may stand is answered
+   */
+  async startable(claims: readonly Claim[], askedMs: number, isGivenUp: () => boolean): Promise<Claim[]> {
+    const { clock, leaseMs } = this.#options;
+    let held = claims.map(heldOf);
+    let sinceMs = askedMs;
+    while (held.length > 0 && !isGivenUp() && clock.monoMs() - sinceMs > leaseMs / 2) {
+      sinceMs = clock.monoMs();
+      await this.#extend(held);
+      held = held.filter(({ lost }) => !lost);
+    }
+    return held.map(({ claim, leaseUntilMs }) => ({ ...claim, leaseUntilMs }));
   }
 
   /** Resolves when everything that runs has ended, and its end is recorded or given up. */
@@ -113,11 +143,13 @@ export class Runs {
   }
 
   async #run(held: Held): Promise<void> {
-    const { fire, log, clock } = this.#options;
+    const { fire, onStarted, log, storeNowMs } = this.#options;
     const { claim } = held;
+    const lateMs = storeNowMs() - claim.callback.dueMs;
+    onStarted(claim, lateMs);
     let end: RunEnd | "release";
     try {
-      end = await fire(claim, clock.wallMs() - claim.callback.dueMs);
+      end = await fire(claim, lateMs);
     } catch (error) {
       log.error(`Callback ${claim.callback.id} could not be run`, { error });
       end = { kind: "crashed", reason: messageOf(error) };
@@ -128,8 +160,8 @@ export class Runs {
 
   /** Again and again, until the store answers or the lease is over: then it is another worker's. */
   async #record(held: Held, end: RunEnd | "release"): Promise<void> {
-    const { clock, log } = this.#options;
-    const backoff = new FullJitterBackoff(SETTLE_RETRY);
+    const { clock, random, log } = this.#options;
+    const backoff = new FullJitterBackoff(SETTLE_RETRY, random);
     const { id } = held.claim.callback;
     let unknown = false;
     for (;;) {
@@ -165,31 +197,27 @@ export class Runs {
       onReleased();
       return;
     }
-    await this.#tell(await store.settle(claim, end), end);
+    await this.#tell(await store.settle(claim, end), claim, end);
   }
 
   /** Our own end of this claim is recorded. */
   async #stands(claim: Claim, end: RunEnd): Promise<boolean> {
     const now = await this.#options.store.get({ id: claim.callback.id }).catch(() => undefined);
     if (now === undefined || now.token !== claim.token || now.state === "running") return false;
-    await this.#tell(now, end);
+    await this.#tell(now, claim, end);
     return true;
   }
 
-  async #tell(settled: Callback, end: RunEnd): Promise<void> {
-    const { onSettled, onDue, log } = this.#options;
+  async #tell(settled: Callback, claim: Claim, end: RunEnd): Promise<void> {
+    const { onSettled, onDue } = this.#options;
     if (settled.state === "waiting") onDue(settled.dueMs);
-    try {
-      await onSettled(settled, end);
-    } catch (error) {
-      log.error(`What became of callback ${settled.id} could not be told`, { error });
-    }
+    await onSettled(settled, claim, end);
   }
 
   /** By the store's clock; by ours when the store does not say. */
   async #nowMs(): Promise<number> {
-    const { store, clock } = this.#options;
-    return store.nowMs().catch(() => clock.wallMs());
+    const { store, storeNowMs } = this.#options;
+    return store.nowMs().catch(storeNowMs);
   }
 }
 
