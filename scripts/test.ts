@@ -8,9 +8,9 @@
  *
  * Environment: CI=true makes a missing server a failure; LOVAGE_TEST_PRIVATE=1 starts private servers although others
  * run; LOVAGE_TEST_INSTALL=0 forbids apt-get; LOVAGE_TEST_CONCURRENCY (files at once), LOVAGE_TEST_DEADLINE (seconds
- * for everything); LOVAGE_TEST_AMQP_URL, LOVAGE_TEST_PYTHON (use these).
+ * for everything); LOVAGE_TEST_AMQP_URL, LOVAGE_TEST_REDIS_URL, LOVAGE_TEST_PYTHON (use these).
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -45,6 +45,8 @@ async function main(args: readonly string[]): Promise<number> {
   const summary = new Summary();
   const run = crypto.randomUUID().slice(0, 8);
   const folder = mkdtempSync(join(tmpdir(), "lovage-test-"));
+  // Servers that refuse to run as root pass through it to their own folders.
+  chmodSync(folder, 0o711);
   const temporary = join(folder, "tmp");
   mkdirSync(temporary);
   // Ends what is left and removes the folder, also when this process is killed.

@@ -31,6 +31,8 @@ const backendNames = new Set(["memory", "sqlite", "rabbitmq", "redis", "postgres
 const packages: Readonly<Record<string, readonly string[]>> = {
   pino: ["kit/log.ts"],
   amqplib: ["brokers/rabbitmq/"],
+  ioredis: ["schedule/stores/redis/"],
+  pg: ["schedule/stores/postgres/"],
   commander: ["cli/"],
   croner: ["schedule/cron-pattern.ts"],
   "rrule-temporal": ["schedule/rrule.ts"],

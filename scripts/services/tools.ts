@@ -1,6 +1,6 @@
 /**
- * Tools of others that interop tests speak to: real Celery, and amqp-publish of librabbitmq. They are programs and
- * not servers, so there is nothing to stop.
+ * Tools of others that tests speak to or start: real Celery, amqp-publish of librabbitmq, PgBouncer. They are programs and not servers, so
+ * there is nothing to stop.
  */
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
@@ -28,6 +28,16 @@ export const amqpTools: Service = {
   ensure: () =>
     lookOrInstall("amqp-tools", findAmqpPublish, {
       missing: 'amqp-tools: no amqp-publish on PATH: install it ("sudo apt-get install amqp-tools")',
+    }),
+};
+
+/** A pooler between us and PostgreSQL: in its transaction mode each statement may have another server connection. */
+export const pgbouncer: Service = {
+  name: "PgBouncer",
+  variable: "LOVAGE_TEST_PGBOUNCER",
+  ensure: () =>
+    lookOrInstall("pgbouncer", findPgbouncer, {
+      missing: 'PgBouncer: no pgbouncer on PATH: install it ("sudo apt-get install pgbouncer")',
     }),
 };
 
@@ -72,7 +82,16 @@ function pythons(): string[] {
 }
 
 export async function findAmqpPublish(): Promise<Tool | undefined> {
-  const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/bin"].filter((folder) => folder !== "");
-  const path = folders.map((folder) => join(folder, "amqp-publish")).find(existsSync);
+  return findProgram("amqp-publish", ["/usr/bin"]);
+}
+
+export async function findPgbouncer(): Promise<Tool | undefined> {
+  return findProgram("pgbouncer", ["/usr/sbin", "/usr/local/sbin"]);
+}
+
+/** On PATH, or where Debian puts it. */
+function findProgram(name: string, places: readonly string[]): Tool | undefined {
+  const folders = [...(process.env.PATH ?? "").split(delimiter), ...places].filter((folder) => folder !== "");
+  const path = folders.map((folder) => join(folder, name)).find(existsSync);
   return path === undefined ? undefined : { path, note: path };
 }

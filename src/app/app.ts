@@ -13,6 +13,7 @@ import { AsyncResult } from "./async-result.ts";
 import { Backends } from "./backends.ts";
 import { type Config, readConfig, type SettingsInput } from "./config.ts";
 import { Gateway } from "./gateway.ts";
+import { placeOf } from "./open.ts";
 import { Producer } from "./producer.ts";
 import { TaskRegistry } from "./registry.ts";
 import { Schedule } from "./schedule.ts";
@@ -148,6 +149,7 @@ export class Lovage {
       clock: this.#clock,
       events: this.schedule.events,
       resultExpiresMs: this.#config.resultExpiresMs,
+      place: placeOf(this.#config),
     });
     return this.#gateway;
   }

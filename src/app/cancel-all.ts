@@ -2,6 +2,7 @@
 import { InvalidInputError } from "../kit/errors.ts";
 import type { Ask } from "../pool/asks.ts";
 import { type CancelCounts, NONE_CANCELLED } from "../schedule/cancel-page.ts";
+import { checkNames, checkRunning } from "./option-names.ts";
 import { OvertakenError } from "./schedule-errors.ts";
 import { type CallbackFilter, narrows, refuseUndefined, whereOf } from "./schedule-find.ts";
 
@@ -16,6 +17,13 @@ export interface CancelAllOptions {
   readonly onProgress?: (counts: CancelCounts) => void;
 }
 
+const OPTION_NAMES = [
+  "dryRun",
+  "running",
+  "everything",
+  "onProgress",
+] as const satisfies readonly (keyof CancelAllOptions)[];
+
 /** So many rows that were added after it began are passed over; then somebody adds them faster than they can be read. */
 const MAX_PASSED = 1_000_000;
 
@@ -23,9 +31,12 @@ const MAX_PASSED = 1_000_000;
 export async function cancelAll(
   ask: Ask,
   filter: CallbackFilter,
-  { dryRun = false, running, everything = false, onProgress }: CancelAllOptions,
+  options: CancelAllOptions,
   maxPassed = MAX_PASSED,
 ): Promise<CancelCounts> {
+  checkNames(options, OPTION_NAMES, "cancelAll");
+  const { dryRun = false, running, everything = false, onProgress } = options;
+  checkRunning(running, "cancelAll");
   refuseUndefined(filter, "cancelAll");
   refuseTheUnclear(filter, everything);
   const query = await whereOf(filter, ask, "cancelAll");

@@ -13,7 +13,12 @@ export interface Settings {
   readonly broker?: string | undefined;
   /** Where results wait: `sqlite:FILE`, `memory://`. Default: the broker's own file if it is embedded, else none. Celery: `result_backend`. */
   readonly backend?: string | undefined;
-  /** Where callbacks wait: `sqlite:FILE`, `memory://`. Default: the broker's own file if it is embedded, else `sqlite:lovage.db`. */
+  /**
+   * Where callbacks wait: `sqlite:FILE`, `memory://`; Redis 7: `redis://user:password@host:6379/0`,
+   * `redis+sentinel://host:26379,host/MASTER/0`, `redis+cluster://host:6379,host` (over TLS: `rediss://`, `rediss+…`); or PostgreSQL 15:
+   * `postgres://user:password@host:5432/database` (`?schema=`, default lovage; `?sslmode=`).
+   * Default: the broker's own file if it is embedded, else `sqlite:lovage.db`.
+   */
   readonly schedule?: string | undefined;
   /** Callbacks of different namespaces in one store do not see each other. Default "lovage". */
   readonly namespace?: string | undefined;
@@ -95,6 +100,8 @@ export interface Config {
 const DAY_MS = 86_400_000;
 export const DEFAULT_FILE_URL = "sqlite:lovage.db";
 const EMBEDDED_SCHEMES = ["sqlite", "memory"];
+const REDIS_SCHEMES = ["redis", "rediss"].flatMap((each) => [each, `${each}+sentinel`, `${each}+cluster`]);
+const POSTGRES_SCHEMES = ["postgres", "postgresql"];
 
 /** Celery's names that are not the camelCase of ours. */
 const ALIASES: Readonly<Record<string, keyof Settings>> = { brokerUrl: "broker", resultBackend: "backend" };
@@ -102,7 +109,7 @@ const ALIASES: Readonly<Record<string, keyof Settings>> = { brokerUrl: "broker",
 const RULES: Readonly<Record<keyof Settings, Rule<unknown>>> = {
   broker: url(["amqp", "amqps", "sqlite", "memory"]),
   backend: url(["sqlite", "memory"]),
-  schedule: url(["sqlite", "memory"]),
+  schedule: url(["sqlite", "memory", ...REDIS_SCHEMES, ...POSTGRES_SCHEMES]),
   namespace: text(),
   durability: oneOf("strict", "process"),
   timezone: zone,
@@ -154,7 +161,7 @@ export function readConfig(settings: SettingsInput, env: Readonly<Record<string,
   if (problems.length > 0) throw new InvalidConfigError(problems);
 
   const broker = (read.broker as string | undefined) ?? DEFAULT_FILE_URL;
-  const embedded = EMBEDDED_SCHEMES.includes(broker.slice(0, broker.indexOf(":")));
+  const embedded = isEmbedded(broker);
   return {
     broker,
     backend: (read.backend as string | undefined) ?? (embedded ? broker : undefined),
@@ -184,6 +191,11 @@ export function readConfig(settings: SettingsInput, env: Readonly<Record<string,
     maxPending: (read.maxPending as number | undefined) ?? 0,
     revokesExpireMs: (read.revokesExpire as number | undefined) ?? 3 * 3_600_000,
   };
+}
+
+/** It is in this process, or in a file of this machine. */
+export function isEmbedded(url: string): boolean {
+  return EMBEDDED_SCHEMES.includes(url.slice(0, url.indexOf(":")).toLowerCase());
 }
 
 /** `LOVAGE_TASK_ACKS_LATE` is `taskAcksLate`; the two URLs are read under Celery's names as well. */

@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../kit/clock.ts";
 import { InvalidInputError } from "../kit/errors.ts";
-import type { Ask, AskAnswer, AskOp, AskParams } from "../pool/asks.ts";
+import type { Ask, AskAnswer, AskOp, AskParams, SchedulePlace } from "../pool/asks.ts";
 import { READY_STATES, type ResultDocument } from "../protocol/result.ts";
 import type { Callback, CancelAnswer, NewCallback } from "../schedule/callback.ts";
 import { cancelPage } from "../schedule/cancel-page.ts";
@@ -23,6 +23,7 @@ export interface GatewayOptions {
   /** Told what this process changes in the schedule. */
   readonly events: ScheduleEvents;
   readonly resultExpiresMs: number;
+  readonly place: SchedulePlace;
 }
 
 export class Gateway {
@@ -51,6 +52,7 @@ export class Gateway {
       "schedule.get": async ({ target }): Promise<Callback | null> => (await (await store()).get(target)) ?? null,
       "schedule.list": async ({ query }) => (await store()).list(query),
       "schedule.counts": async () => (await store()).counts(),
+      "schedule.place": async () => options.place,
       "schedule.revoke": async ({ taskId, untilMs, abort }) => {
         const answer = await (await store()).revoke(taskId, untilMs, { abort });
         this.#onRevoked(taskId);

@@ -3,13 +3,17 @@
  * and the package of a server's client is asked for when its URL is.
  */
 import type { Broker } from "../brokers/broker.ts";
-import { ContractError } from "../kit/errors.ts";
+import { ContractError, InvalidInputError } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
+import { redactUrl } from "../kit/redact.ts";
+import type { SchedulePlace } from "../pool/asks.ts";
 import type { Quarantine } from "../quarantine/quarantine.ts";
 import type { ResultBackend } from "../results/backend.ts";
+import type { NewCallback, PutAnswer } from "../schedule/callback.ts";
 import { DEFAULT_LIMITS } from "../schedule/limits.ts";
 import type { ScheduleStore, StoreLimits } from "../schedule/store.ts";
-import type { Config } from "./config.ts";
+import type { Transaction } from "../schedule/stores/postgres/tx.ts";
+import { type Config, DEFAULT_FILE_URL, isEmbedded } from "./config.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -54,19 +58,56 @@ export async function openResultBackend(config: Config, log: Logger): Promise<Re
 }
 
 export async function openScheduleStore(config: Config, log: Logger): Promise<ScheduleStore> {
-  const url = config.schedule;
+  const { schedule: url, namespace, durability } = config;
   const limits = limitsOfConfig(config);
-  if (schemeOf(url) === "sqlite") {
-    const { openSqliteSchedule } = await import("../schedule/stores/sqlite.ts");
-    return openSqliteSchedule(fileOf(url), { log, durability: config.durability, namespace: config.namespace, limits });
+  switch (schemeOf(url)) {
+    case "sqlite": {
+      const { openSqliteSchedule } = await import("../schedule/stores/sqlite.ts");
+      return openSqliteSchedule(fileOf(url), { log, durability, namespace, limits });
+    }
+    case "memory": {
+      const { openMemorySchedule } = await import("../schedule/stores/memory.ts");
+      return openMemorySchedule({ limits });
+    }
+    case "postgres":
+    case "postgresql": {
+      const { openPostgresSchedule } = await import("../schedule/stores/postgres.ts");
+      return openPostgresSchedule(url, { log, namespace, limits });
+    }
+    default: {
+      const { openRedisSchedule } = await import("../schedule/stores/redis.ts");
+      return openRedisSchedule(url, { log, namespace, limits });
+    }
   }
-  const { openMemorySchedule } = await import("../schedule/stores/memory.ts");
-  return openMemorySchedule({ limits });
 }
 
-/** Beside the schedule: what is refused is kept where what is accepted is. */
+/** What a process must know that schedules in a transaction of its own: a task's has no URL of any store. */
+export function placeOf({ schedule, namespace, maxPending }: Config): SchedulePlace {
+  return { url: redactUrl(schedule), namespace, maxPending };
+}
+
+/**
+ * Schedule inside the caller's own transaction, on the caller's connection; nothing is opened.
+ * @throws {InvalidInputError} the schedule is not in PostgreSQL, so no transaction reaches it
+ */
+export async function putWithin(
+  tx: Transaction,
+  place: SchedulePlace,
+  callbacks: readonly NewCallback[],
+): Promise<PutAnswer[]> {
+  const scheme = schemeOf(place.url);
+  if (scheme !== "postgres" && scheme !== "postgresql") {
+    throw new InvalidInputError(
+      `tx needs a schedule in PostgreSQL (postgres://…), and this one is ${scheme}: leave tx out`,
+    );
+  }
+  const { putInTransaction } = await import("../schedule/stores/postgres/tx.ts");
+  return putInTransaction(tx, place, callbacks);
+}
+
+/** Beside the schedule: what is refused is kept where what is accepted is. With a schedule that is no embedded file: beside the broker, else in a file. */
 export async function openQuarantine(config: Config, log: Logger): Promise<Quarantine> {
-  const url = config.schedule;
+  const url = [config.schedule, config.broker].find(isEmbedded) ?? DEFAULT_FILE_URL;
   if (schemeOf(url) === "sqlite") {
     const { openSqliteQuarantine } = await import("../quarantine/sqlite.ts");
     return openSqliteQuarantine(fileOf(url), { log, durability: config.durability });

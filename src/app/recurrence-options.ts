@@ -7,13 +7,13 @@
 import { type Duration, parseDurationMs } from "../kit/duration.ts";
 import { InvalidInputError } from "../kit/errors.ts";
 import { type Moment, parseMomentMs } from "../kit/moment.ts";
-import { suggest } from "../kit/options.ts";
 import { textOf } from "../kit/printable.ts";
 import type { Overlap } from "../schedule/callback.ts";
 import { MAX_CATCH_UP } from "../schedule/plan.ts";
 import type { Definition, Rule } from "../schedule/recurrence.ts";
 import { parseRruleText } from "../schedule/rrule-text.ts";
 import type { Recurring } from "../schedule/rule.ts";
+import { checkNames } from "./option-names.ts";
 
 interface Bounds {
   /** No occurrence before it. With `every`: the first, unless it has passed; then those after it count from it. */
@@ -141,10 +141,4 @@ function ruleOf(when: Recurs, anchorMs: number, appZone: string): Rule {
 
 function momentOf(moment: Moment | undefined, what: string, zone: { timezone?: string }): number | undefined {
   return moment === undefined ? undefined : parseMomentMs(moment, { what, ...zone });
-}
-
-function checkNames(given: object, known: readonly string[], what: string): void {
-  const name = Object.keys(given).find((each) => !known.includes(each));
-  if (name === undefined) return;
-  throw new InvalidInputError(`${what} has no option ${textOf(JSON.stringify(name), 80)}${suggest(name, known)}`);
 }

@@ -2,7 +2,6 @@
 import type { Duration } from "../kit/duration.ts";
 import { InvalidInputError } from "../kit/errors.ts";
 import type { Moment } from "../kit/moment.ts";
-import { suggest } from "../kit/options.ts";
 import type { OnLost } from "../schedule/callback.ts";
 import { fingerprint } from "../schedule/fingerprint.ts";
 import { firstPlan, resumePlan } from "../schedule/plan.ts";
@@ -11,6 +10,7 @@ import type { Definition, Recurrence, RecurrenceState } from "../schedule/recurr
 import type { ChangeAnswer } from "../schedule/recurrence-store.ts";
 import { evaluatorOf } from "../schedule/rule.ts";
 import type { Target } from "../schedule/store.ts";
+import { checkNames } from "./option-names.ts";
 import { recurringCall, withoutTime } from "./parked-call.ts";
 import { RecurrenceHandle } from "./recurrence-handle.ts";
 import { policyOf, type RecurrencePolicy, type Recurs, recurringOf } from "./recurrence-options.ts";
@@ -212,13 +212,14 @@ function bounded(when: Recurs, startAt: Moment | undefined, until: Moment | unde
   return { ...when, ...(startAt === undefined ? {} : { startAt }), ...(until === undefined ? {} : { until }) };
 }
 
-/** A misspelt option, or one that belongs to `when`, would be passed over in silence. @throws {InvalidInputError} */
+/** @throws {InvalidInputError} */
 function checkOptions(options: RepeatOptions): void {
-  const wrong = Object.keys(options).find((name) => !(OPTION_NAMES as readonly string[]).includes(name));
-  if (wrong === undefined) return;
-  const hint =
-    wrong === "timezone" ? ": it stands beside the cron pattern, { cron, timezone }" : suggest(wrong, OPTION_NAMES);
-  throw new InvalidInputError(`callRepeatedly has no option ${JSON.stringify(wrong.slice(0, 80))}${hint}`);
+  if (typeof options === "object" && options !== null && "timezone" in options) {
+    throw new InvalidInputError(
+      'callRepeatedly has no option "timezone": it stands beside the cron pattern, { cron, timezone }',
+    );
+  }
+  checkNames(options, OPTION_NAMES, "callRepeatedly");
 }
 
 /** @throws {UnknownRecurrenceError} @throws {RecurrenceEndedError} */

@@ -17,9 +17,12 @@ import type { CancelCounts } from "../schedule/cancel-page.ts";
 import type { ScheduleEvents } from "../schedule/events.ts";
 import type { Recurrence } from "../schedule/recurrence.ts";
 import type { ListPage, ListQuery } from "../schedule/store.ts";
+import type { Transaction } from "../schedule/stores/postgres/tx.ts";
 import type { ResultSource } from "./async-result.ts";
 import { CallbackHandle } from "./callback-handle.ts";
 import { type CancelAllOptions, cancelAll } from "./cancel-all.ts";
+import { putWithin } from "./open.ts";
+import { checkNames, checkRunning } from "./option-names.ts";
 import { parkedCall, withoutTime } from "./parked-call.ts";
 import type { RecurrenceHandle } from "./recurrence-handle.ts";
 import type { Recurs } from "./recurrence-options.ts";
@@ -55,7 +58,26 @@ export interface CallbackOptions {
   readonly priority?: number;
   /** IANA zone of a moment without an offset. */
   readonly timezone?: string;
+  /**
+   * A transaction of your own, with a schedule in PostgreSQL: the callback is there if it commits, and never was if not. The client of pg
+   * that sent BEGIN, or the `sql` that `sql.begin` of postgres.js gives.
+   */
+  readonly tx?: Transaction;
 }
+
+const OPTION_NAMES = [
+  "key",
+  "onConflict",
+  "tags",
+  "expires",
+  "misfire",
+  "misfireGrace",
+  "onLost",
+  "queue",
+  "priority",
+  "timezone",
+  "tx",
+] as const satisfies readonly (keyof CallbackOptions)[];
 
 /** "cancelled": it never started and never will. The other words: `docs/semantics.md`. */
 export type CancelWord = CancelAnswer["answer"];
@@ -143,7 +165,10 @@ export class Schedule {
    * @param options.running "abort": one that runs is asked to end; the answer is still "running"
    * @throws {OutcomeUnknownError} to cancel again is safe
    */
-  async cancel(ref: Ref, { running }: { readonly running?: "abort" } = {}): Promise<CancelWord> {
+  async cancel(ref: Ref, options: { readonly running?: "abort" } = {}): Promise<CancelWord> {
+    checkNames(options, ["running"], "cancel");
+    const { running } = options;
+    checkRunning(running, "cancel");
     return (await takeBack(this.#source.ask, ref, running === "abort")).answer;
   }
 
@@ -265,6 +290,7 @@ export class Schedule {
     signature: Signature<Result>,
     options: CallbackOptions,
   ): Promise<CallbackHandle<Result>> {
+    checkNames(options, OPTION_NAMES, "a callback");
     const { key, onConflict, misfireGrace, expires, tags, misfire, onLost, queue, priority } = options;
     if (key === "") throw new InvalidInputError("key is empty; give a non-empty text, or none");
     const { clock } = this.#source;
@@ -287,7 +313,10 @@ export class Schedule {
       ...(onLost === undefined ? {} : { onLost }),
       ...(tags === undefined ? {} : { tags }),
     };
-    const [answer] = await this.#source.ask("schedule.put", { callbacks: [callback] });
+    const [answer] =
+      options.tx === undefined
+        ? await this.#source.ask("schedule.put", { callbacks: [callback] })
+        : await putWithin(options.tx, await this.#source.ask("schedule.place", {}), [callback]);
     return this.#handle<Result>(answer, key);
   }
 
@@ -306,6 +335,7 @@ export class Schedule {
   }
 
   #newDue(to: MoveTo): { dueMs: number } | { byMs: number } {
+    checkNames(to, ["countdown", "eta", "by", "timezone"], "reschedule");
     const { countdown, eta, by, timezone } = to as {
       countdown?: Duration;
       eta?: Moment;

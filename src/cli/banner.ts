@@ -1,12 +1,13 @@
 /** What a worker says of itself when it starts: Celery's banner, with the durability level. Passwords are masked. */
 import { relative } from "node:path";
 import { redactUrl } from "../kit/redact.ts";
+import type { Durability } from "../schedule/store.ts";
 import type { Worker } from "../worker/worker.ts";
 
-const SURVIVES: Readonly<Record<string, string>> = {
+const SURVIVES: Readonly<Record<Durability, string>> = {
   strict: "survives power loss",
   process: "survives kill -9, not power loss",
-  memory: "gone with this process",
+  memory: "gone when its server ends",
 };
 
 export async function banner(worker: Worker, file: string): Promise<string> {
@@ -16,7 +17,7 @@ export async function banner(worker: Worker, file: string): Promise<string> {
     ["app", `${app.name} (${relative(process.cwd(), file) || file})`],
     ["broker", redactUrl(config.broker)],
     ["results", config.backend === undefined ? "disabled" : redactUrl(config.backend)],
-    ["schedule", `${redactUrl(config.schedule)}, ${store.durability}: ${SURVIVES[store.durability]}`],
+    ["schedule", `${redactUrl(config.schedule)}, ${levelText(config.schedule, store.durability)}`],
     ["pool", `${pool}, concurrency ${concurrency}`],
     ["queues", queues.join(", ")],
   ];
@@ -32,4 +33,8 @@ export async function banner(worker: Worker, file: string): Promise<string> {
     ...(tasks.length === 0 ? ["  (none)"] : tasks),
     "",
   ].join("\n");
+}
+
+function levelText(url: string, level: Durability): string {
+  return `${level}: ${/^memory:/i.test(url) ? "gone with this process" : SURVIVES[level]}`;
 }

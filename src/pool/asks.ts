@@ -18,6 +18,14 @@ import type { NewRecurrence, Plan, PutRecurrenceAnswer, Recurrence } from "../sc
 import type { ChangeAnswer, RecurrencePage, RecurrenceQuery } from "../schedule/recurrence-store.ts";
 import type { ListPage, ListQuery, Target } from "../schedule/store.ts";
 
+export interface SchedulePlace {
+  /** Its URL without the password. */
+  readonly url: string;
+  readonly namespace: string;
+  /** Live callbacks allowed; 0 = no limit. */
+  readonly maxPending: number;
+}
+
 export interface Asks {
   "schedule.put": { params: { callbacks: readonly NewCallback[] }; answer: PutAnswer[] };
   "schedule.cancel": { params: { target: Target; abort: boolean }; answer: CancelAnswer };
@@ -30,6 +38,8 @@ export interface Asks {
   "schedule.get": { params: { target: Target }; answer: Callback | null };
   "schedule.list": { params: { query: ListQuery }; answer: ListPage };
   "schedule.counts": { params: Record<never, never>; answer: Partial<Record<CallbackState, number>> };
+  /** Where the schedule is, for who schedules in a transaction of its own. */
+  "schedule.place": { params: Record<string, never>; answer: SchedulePlace };
   "schedule.revoke": { params: { taskId: string; untilMs: number; abort: boolean }; answer: CancelAnswer };
   "recurrence.put": { params: { recurrence: NewRecurrence }; answer: PutRecurrenceAnswer };
   "recurrence.get": { params: { target: Target }; answer: Recurrence | null };
@@ -71,6 +81,7 @@ const KINDS: { readonly [Op in AskOp]: "reads" | "change" } = {
   "schedule.get": "reads",
   "schedule.list": "reads",
   "schedule.counts": "reads",
+  "schedule.place": "reads",
   "schedule.revoke": "change",
   "recurrence.put": "change",
   "recurrence.get": "reads",

@@ -10,6 +10,9 @@ import { needRabbitmq } from "../support/servers.ts";
 
 const { skip: noRabbitmq } = await needRabbitmq();
 
+/** Seconds: long enough for a command line to start on a busy machine. */
+const LATER = 8;
+
 for (const [name, broker, skip] of [
   ["the embedded file", "sqlite", false],
   ["RabbitMQ", undefined, noRabbitmq],
@@ -20,12 +23,12 @@ for (const [name, broker, skip] of [
       const worker = await world.worker();
       const client = world.client();
 
-      const own = await world.call<{ id: string; answer: string }>(client, "demo.changeMind", 3, "own");
-      const bySibling = await world.call<{ id: string; pid: number }>(client, "demo.plan", 3, "sibling");
-      const byClient = await world.call<{ id: string }>(client, "demo.plan", 3, "client");
-      const byCli = await world.call<{ id: string }>(client, "demo.plan", 3, "cli");
+      const own = await world.call<{ id: string; answer: string }>(client, "demo.changeMind", LATER, "own");
+      const bySibling = await world.call<{ id: string; pid: number }>(client, "demo.plan", LATER, "sibling");
+      const byClient = await world.call<{ id: string }>(client, "demo.plan", LATER, "client");
+      const byCli = await world.call<{ id: string }>(client, "demo.plan", LATER, "cli");
 
-      await world.call(client, "demo.plan", 3, "by-key");
+      await world.call(client, "demo.plan", LATER, "by-key");
 
       const sibling = await cancelFrom(world, client, bySibling.id, bySibling.pid);
       assert.equal(sibling.answer, "cancelled");
@@ -38,7 +41,7 @@ for (const [name, broker, skip] of [
       assert.equal(await client.schedule.cancel("by-key"), "cancelled", "the same promise again");
 
       // A callback that is due after all of them has run: none of them did.
-      const last = await client.schedule.callAfter(3.5, client.signature("demo.scream", { args: ["last"] }));
+      const last = await client.schedule.callAfter(LATER + 0.5, client.signature("demo.scream", { args: ["last"] }));
       await last.result.get({ timeout: 60 });
       assert.deepEqual(
         world.ledger.of("scream").map(([, word]) => word),
@@ -51,7 +54,7 @@ for (const [name, broker, skip] of [
       const world = await interop(t, broker === undefined ? {} : { broker });
       await world.worker();
       const client = world.client();
-      const { id } = await world.call<{ id: string }>(client, "demo.plan", 0.2, "long", 2);
+      const { id } = await world.call<{ id: string }>(client, "demo.plan", 0.2, "long", LATER);
 
       await world.ledger.waitFor(1, "scream", "long");
       assert.equal(await client.schedule.cancel(id), "running");

@@ -34,7 +34,8 @@ export class Ledger {
 
   /** Resolves when there are `count` lines that begin with these words. */
   async waitFor(count: number, ...words: unknown[]): Promise<unknown[][]> {
-    if (!existsSync(this.file)) await writeFile(this.file, "");
+    // Appended to: what a task notes at this very moment must stay.
+    if (!existsSync(this.file)) await writeFile(this.file, "", { flag: "a" });
     return new Promise((resolve, reject) => {
       const look = () => {
         const found = this.of(...words);

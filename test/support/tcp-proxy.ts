@@ -8,12 +8,15 @@ export interface TcpProxy {
   sever(): void;
   /** Pass nothing on, either way, from now on, not even an end: the peer is silent, and its connections stay open. */
   freeze(): void;
+  /** From now on an answer ends its connection, in place of being passed on: what was asked was done, and nobody hears of it. */
+  cutAnswers(cut: boolean): void;
   close(): Promise<void>;
 }
 
 export async function startTcpProxy(target: { readonly host: string; readonly port: number }): Promise<TcpProxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
   let frozen = false;
+  let cutting = false;
   const server = createServer((inner) => {
     const outer = connect(target);
     const pair = [inner, outer] as const;
@@ -28,6 +31,10 @@ export async function startTcpProxy(target: { readonly host: string; readonly po
     for (const [from, to] of [pair, [outer, inner]] as const) {
       from.on("data", (chunk) => {
         if (frozen) return;
+        if (cutting && from === outer) {
+          end();
+          return;
+        }
         if (!to.write(chunk)) {
           from.pause();
           to.once("drain", () => from.resume());
@@ -53,6 +60,9 @@ export async function startTcpProxy(target: { readonly host: string; readonly po
     sever,
     freeze: () => {
       frozen = true;
+    },
+    cutAnswers: (cut) => {
+      cutting = cut;
     },
     async close() {
       sever();

@@ -48,6 +48,8 @@ export function workerCommand(): Command {
         return;
       }
       const worker = new Worker(app, options);
+      // Before the banner, which opens the store: what the store has to say belongs in the log.
+      app.useLog(options.log);
       if (flags.quiet !== true) printLine(await banner(worker, file));
       process.exitCode = await runUntilStopped(worker);
       // What a bootstep of the user's own left open must not keep a stopped worker alive.
@@ -109,6 +111,7 @@ export function positiveNumber(text: string): number {
   return Number(text);
 }
 
-export function commaList(text: string): string[] {
-  return text.split(",").map((each) => each.trim());
+/** Given twice it means both: of two tags, the second alone would find more than was asked for. */
+export function commaList(text: string, before: readonly string[] = []): string[] {
+  return [...before, ...text.split(",").map((each) => each.trim())];
 }

@@ -87,6 +87,26 @@ describe("the settings of an app", () => {
     );
   });
 
+  test("a schedule may be in Redis, in any of its forms", () => {
+    for (const schedule of [
+      "redis://localhost",
+      "REDISS://user:secret@host:6380/2",
+      "redis+sentinel://a:26379,b/mymaster/1",
+      "rediss+cluster://a:6379,b:6379",
+    ]) {
+      assert.equal(readConfig({ schedule }, {}).schedule, schedule);
+    }
+    assert.throws(() => readConfig({ broker: "redis://localhost" }, {}), /broker must be a URL that begins with amqp:/);
+  });
+
+  test("a schedule may be in PostgreSQL, and results may not", () => {
+    for (const schedule of ["postgres://user:secret@db:5432/app?schema=jobs", "POSTGRESQL://localhost"]) {
+      assert.equal(readConfig({ schedule }, {}).schedule, schedule);
+    }
+    assert.equal(readConfig({}, { LOVAGE_SCHEDULE_URL: "postgres://db/app" }).schedule, "postgres://db/app");
+    assert.throws(() => readConfig({ backend: "postgres://db" }, {}), /backend must be a URL that begins with sqlite:/);
+  });
+
   test("a wrong variable is named as the variable", () => {
     assert.throws(
       () => readConfig({}, { LOVAGE_WORKER_CONCURRENCY: "many" }),

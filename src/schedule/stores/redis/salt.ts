@@ -1,0 +1,14 @@
+/** The random part of a callback's id: 47 bits, never 0. Drawn from the system in large portions. */
+const POOL = new Uint32Array(1_024);
+let left = 0;
+
+export function newSalt(): number {
+  if (left === 0) {
+    crypto.getRandomValues(POOL);
+    left = POOL.length;
+  }
+  left -= 2;
+  const high = POOL[left + 1] as number;
+  const low = POOL[left] as number;
+  return (high & 0x7fff) * 2 ** 32 + low || 1;
+}
