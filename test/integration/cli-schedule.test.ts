@@ -62,12 +62,13 @@ describe("lovage schedule", () => {
   test("cancels many: told what first, then done, and counted", async (t) => {
     const { app, tick, schedule } = await openWorld(t);
     for (let n = 0; n < 5; n++) await tick.callAfter("1h", [n], { tags: ["customer:7"] });
-    await tick.callAfter("1h", [9]);
+    await tick.callAfter("1h", [9], { tags: ["vip"] });
 
     const dry = await schedule("cancel-all", "--tag", "customer:7", "--dry-run");
     const before = await app.schedule.counts();
     const done = await schedule("cancel-all", "--tag", "customer:7", "--json");
     const counts = await schedule("counts", "--json");
+    const both = await schedule("cancel-all", "--tag", "customer:7", "--tag", "vip", "--dry-run");
     const all = await schedule("cancel-all", "--everything");
 
     assert.match(dry.stdout, /^cancelled: 5\nstopped: +0\nrunning: +0\nfinished: +0\nunknown: +0$/);
@@ -83,6 +84,7 @@ describe("lovage schedule", () => {
     assert.equal(done.stderr, "", "no progress line where nobody watches");
     const { scheduled, cancelled } = JSON.parse(counts.stdout) as Record<string, number>;
     assert.deepEqual([scheduled, cancelled], [1, 5]);
+    assert.match(both.stdout, /^cancelled: 0$/m, "a tag that is given beside another narrows, and does not replace it");
     assert.match(all.stdout, /^cancelled: 1$/m);
     assert.deepEqual([dry.status, done.status, counts.status, all.status], [0, 0, 0, 0]);
   });

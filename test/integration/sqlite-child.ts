@@ -19,9 +19,17 @@ const options = JSON.parse(rest) as {
   queues?: string[];
 };
 
-/** At once, whatever comes next. */
+/** At once, whatever comes next; the reader may be slow, and its pipe full for a moment. */
 function say(value: unknown): void {
-  writeSync(1, `${JSON.stringify(value)}\n`);
+  for (;;) {
+    try {
+      writeSync(1, `${JSON.stringify(value)}\n`);
+      return;
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EAGAIN") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
 }
 
 const DEEDS: Record<string, () => Promise<void>> = {
