@@ -5,9 +5,9 @@
  *     node --conditions=lovage-source bench/recurrence.ts
  */
 import { CronDate, CronPattern } from "croner";
-import { nextPlan } from "../src/schedule/plan.ts";
+import { nextPlan } from "../src/schedule/recurrence/plan.ts";
+import { type Evaluator, evaluatorOf } from "../src/schedule/recurrence/rule.ts";
 import type { Definition, Recurrence, Rule } from "../src/schedule/recurrence.ts";
-import { type Evaluator, evaluatorOf } from "../src/schedule/rule.ts";
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);
 const FROM_MS = Date.UTC(2027, 2, 1);

@@ -34,8 +34,8 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   ioredis: ["schedule/stores/redis/"],
   pg: ["schedule/stores/postgres/"],
   commander: ["cli/"],
-  croner: ["schedule/cron-pattern.ts"],
-  "rrule-temporal": ["schedule/rrule.ts"],
+  croner: ["schedule/recurrence/cron-pattern.ts"],
+  "rrule-temporal": ["schedule/recurrence/rrule.ts"],
 };
 const MAX_LINES = 400;
 /** A conformance suite tells one contract in full. */

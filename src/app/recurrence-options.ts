@@ -9,10 +9,10 @@ import { InvalidInputError } from "../kit/errors.ts";
 import { type Moment, parseMomentMs } from "../kit/moment.ts";
 import { textOf } from "../kit/printable.ts";
 import type { Overlap } from "../schedule/callback.ts";
-import { MAX_CATCH_UP } from "../schedule/plan.ts";
+import { MAX_CATCH_UP } from "../schedule/recurrence/plan.ts";
+import { parseRruleText } from "../schedule/recurrence/rrule-text.ts";
+import type { Recurring } from "../schedule/recurrence/rule.ts";
 import type { Definition, Rule } from "../schedule/recurrence.ts";
-import { parseRruleText } from "../schedule/rrule-text.ts";
-import type { Recurring } from "../schedule/rule.ts";
 import { checkNames } from "./option-names.ts";
 
 interface Bounds {

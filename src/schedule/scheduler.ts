@@ -114,7 +114,10 @@ export class Scheduler {
       random,
       isClaiming: () => this.#claiming,
       onEnded: (ended) => this.#noticeEnded(ended),
-      onOwners: (owners) => this.#pace.setWorkers(owners, clock.monoMs()),
+      onOwners: (owners) => {
+        this.#reached();
+        this.#pace.setWorkers(owners, clock.monoMs());
+      },
       onError,
     });
     this.#aborts = new Aborts({ store, owner, onAbort: (id, token) => options.onAbort?.(id, token), onError });
@@ -242,7 +245,6 @@ export class Scheduler {
         this.#lookAgain = false;
         if (this.#runs.stalled) await this.#runs.renew();
         await this.#look();
-        this.#reached();
       }
     } catch (error) {
       this.#isUnsure = true;
@@ -318,6 +320,7 @@ export class Scheduler {
 
   /** How far ahead the next one is due; not above 0: it is due. */
   #aheadOf({ dueMs, nowMs }: Upcoming, askedMs: number): number | undefined {
+    this.#reached();
     this.#storeClock.learn(nowMs, askedMs);
     return dueMs === undefined ? undefined : dueMs - nowMs;
   }
@@ -354,21 +357,18 @@ export class Scheduler {
       // Armed first: the next one must not wait for a store that does not answer.
       this.#scheduleTick();
       this.wake();
-      await Promise.all([this.#sweep(), this.#takeAborts(), this.#catchUp()]);
+      await Promise.all([this.#tried(this.#sweeper.sweep()), this.#takeAborts(), this.#catchUp()]);
     });
   }
 
-  async #sweep(): Promise<void> {
-    try {
-      await this.#sweeper.sweep();
-    } catch (error) {
-      this.#unreachable(error);
-    }
+  #catchUp(): Promise<void> {
+    return this.#tried(this.#recurring.catchUp());
   }
 
-  async #catchUp(): Promise<void> {
+  /** What the store does not answer is said, and tried again at the next tick. */
+  async #tried(work: Promise<void>): Promise<void> {
     try {
-      await this.#recurring.catchUp();
+      await work;
     } catch (error) {
       this.#unreachable(error);
     }

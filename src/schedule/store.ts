@@ -66,6 +66,11 @@ export interface Owner {
    * task). A change of who serves what is seen by all within 2 s.
    */
   readonly queues?: readonly string[];
+  /**
+   * Default true. False: what it sent on would reach nobody (its broker is a file of its own machine, and the schedule is everybody's), so it
+   * claims from its own queues only. What waits for a queue that nobody serves goes on waiting.
+   */
+  readonly sendsOn?: boolean;
 }
 
 /** What comes next, both by the store's clock. */

@@ -26,6 +26,36 @@ export function testQueues(opened: Opened): void {
     return claims.map(({ callback }) => callback.queue).join(" ");
   }
 
+  test("a sweep tells how many live owners share a queue with the one that sweeps, itself counted", async () => {
+    const { store } = await opened();
+    const owners = async (owner: Owner) => (await store.sweep(owner, 10)).owners;
+    await store.enlist(MAIL, []);
+    assert.equal(await owners(MAIL), 1);
+    await store.enlist(BILL, []);
+    assert.deepEqual([await owners(MAIL), await owners(BILL)], [1, 1]);
+    const both: Owner = { id: "both-1", queues: ["bill", "mail"] };
+    await store.enlist(both, []);
+    assert.deepEqual([await owners(MAIL), await owners(BILL), await owners(both)], [2, 2, 3]);
+    await store.enlist(ANY, []);
+    assert.deepEqual([await owners(MAIL), await owners(ANY)], [3, 4]);
+    await store.resign(both);
+    assert.deepEqual([await owners(MAIL), await owners(BILL), await owners(ANY)], [2, 2, 3]);
+  });
+
+  test("an owner that cannot send on leaves what nobody serves, and takes what is its own", async () => {
+    const { store, clock } = await opened();
+    for (const queue of ["python", "mail", "bill"]) await add(store, dueAt(clock.wallMs(), { queue }));
+    const alone: Owner = { ...MAIL, sendsOn: false };
+    await store.enlist(alone, []);
+    assert.equal(await claimable(store, alone), "mail");
+    await store.enlist(BILL, []);
+    assert.equal(await claimable(store, alone), "mail");
+    assert.equal(await claimable(store, BILL), "python bill");
+    await store.resign(BILL);
+    assert.equal(await claimable(store, alone), "mail", "what the other one left waits for it");
+    assert.equal(await claimable(store, { id: "late", queues: ["bill"], sendsOn: false }), "bill");
+  });
+
   test("an owner claims from its queues, and from those that nobody serves; one without queues claims from all", async () => {
     const { store, clock } = await opened();
     for (const queue of ["mail", "bill", "python", "почта"]) await add(store, dueAt(clock.wallMs(), { queue }));

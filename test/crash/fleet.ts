@@ -25,11 +25,14 @@ export interface FleetOptions {
 }
 
 /** A safety net for workers that boot. */
-const READY_MS = 60_000;
+const READY_MS = 45_000;
 const LOOK_MS = 20;
 
 /** Before one that ended by itself is started again, as a supervisor would. */
 const AGAIN_MS = 300;
+
+/** What a worker logs of each run whose lease is over. */
+const LEASE_LOST = /The lease on callback \S+ was lost/g;
 
 interface Member {
   readonly child: ChildProcess;
@@ -63,7 +66,7 @@ export class Fleet {
     for (const name of this.names) this.start(name);
   }
 
-  /** Resolves when every worker that runs fires callbacks. @throws {Error} one of them took a minute */
+  /** Resolves when every worker that runs fires callbacks. @throws {Error} one of them was not within 45 s */
   async ready(): Promise<void> {
     const untilMs = performance.now() + READY_MS;
     for (const name of this.#members.keys()) {
@@ -173,6 +176,21 @@ export class Fleet {
       }),
     );
     if (stuck.length > 0) throw new Error(`${stuck.join(", ")} did not stop within ${END_MS / 1_000} s`);
+  }
+
+  /**
+   * Leases that workers say they lost, beyond those that the faults so far account for, as a fault of their own. On a busy machine a process may
+   * stand still for longer than a lease though nobody stopped it, and each such run may be repeated.
+   * @param wallMs when it is to count as done: before what set things right
+   */
+  noteStalls(accountedFor: number, wallMs: number): void {
+    const { folder, onFault } = this.#options;
+    const lost = this.names.reduce((sum, name) => {
+      const log = join(folder, `${name}.log`);
+      return sum + (existsSync(log) ? (readFileSync(log, "utf8").match(LEASE_LOST)?.length ?? 0) : 0);
+    }, 0);
+    if (lost <= accountedFor) return;
+    onFault({ what: "stall", who: "all", wallMs, pids: [], mayRepeat: lost - accountedFor });
   }
 
   /** What is left of any of the process groups; ended, and told. Call it when all workers have ended. */

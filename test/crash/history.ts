@@ -46,6 +46,8 @@ export interface Fault {
     | "kill-all"
     | "stop"
     | "continue"
+    /** Nobody broke anything, but a worker says that it stood still past its lease: the machine was too busy for it. */
+    | "stall"
     | "exit"
     | "server-kill"
     | "disk-full"

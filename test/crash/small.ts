@@ -25,6 +25,8 @@ export interface SmallOptions {
 export type Series = readonly (readonly [what: ScenarioName, times: number, everyMs: number])[];
 
 const LEASE_MS = 1_000;
+/** Less than the runner lets a test take: what is wrong shall be told by a verdict. */
+const REST_MS = 40_000;
 const SHOWN = 12;
 
 /** Break it, judge it. @throws {AssertionError} a verdict is broken; with the seed, what was done, and what breaks it */
@@ -40,7 +42,17 @@ export async function smallCrash(
   const store = await openCrashStore(t, kind, join(folder, "store"), { onSmallDisk });
   const load = { pending, ballast: 0, spreadS, perSecond: 20, cancelled: 0.3, holdMs, long: 0.004 };
   const say = (line: string) => t.diagnostic(line);
-  const world = new World({ store, folder, seed, workers: 2, concurrency: 2, leaseMs: LEASE_MS, load, say });
+  const world = new World({
+    store,
+    folder,
+    seed,
+    workers: 2,
+    concurrency: 2,
+    leaseMs: LEASE_MS,
+    load,
+    restMs: REST_MS,
+    say,
+  });
   atEnd(t, () => world.abandon());
 
   await world.start();

@@ -7,7 +7,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { type CallbackState, isLive } from "../../src/schedule/callback.ts";
-import { judge, type Verdict } from "./checker.ts";
+import { boundOf, judge, type Verdict } from "./checker.ts";
 import { Client, type Planned } from "./client.ts";
 import { type Figures, figuresOf, RACE_MS } from "./figures.ts";
 import { Fleet } from "./fleet.ts";
@@ -42,6 +42,8 @@ export interface WorldOptions {
   readonly load: Load;
   /** With it V8 is judged: how soon all must be quiet after the last fault. */
   readonly settleMs?: number;
+  /** A safety net: the store is not at rest so long after everything was due and the last fault was over. Default 120 s. */
+  readonly restMs?: number;
   readonly say?: (line: string) => void;
 }
 
@@ -56,7 +58,6 @@ const LEAD_MS = 1_000;
 const PUT_PER_SECOND = 4_000;
 /** Calls that are on their way at once while the load is laid. */
 const AT_ONCE = 500;
-/** A safety net: the store is not at rest so long after everything was due and the last fault was over. */
 const REST_MS = 120_000;
 const LOOK_MS = 250;
 const BALLAST_MS = 3_600_000;
@@ -65,6 +66,9 @@ const AGAIN = 0.08;
 const AGAIN_MS = 1_000;
 /** Of what recurs meanwhile. */
 const TICK_MS = 1_000;
+
+/** Faults after which a worker that lives may find its leases over. */
+const STANDS_STILL: ReadonlySet<Fault["what"]> = new Set(["stop", "server-kill", "disk-full"]);
 
 export class World {
   /** For what is broken. What clients do is drawn apart, so that neither moves the other. */
@@ -144,6 +148,8 @@ export class World {
     await inGroups(this.#ballast, (each) => this.client.cancel(each));
     await this.#atRest();
     await this.fleet.end();
+    const stopped = this.#faults.filter(({ what }) => STANDS_STILL.has(what));
+    this.fleet.noteStalls(boundOf(stopped), this.#faults[0]?.wallMs ?? Date.now());
     const dump = await this.client.dump();
     const history: History = {
       calls: this.client.calls,
@@ -224,7 +230,8 @@ export class World {
 
   /** Nothing is live any more. What does not come to rest is left, and the verdicts say so. */
   async #atRest(): Promise<void> {
-    const untilMs = Date.now() + this.options.load.spreadS * 1_000 + REST_MS;
+    const { load, restMs = REST_MS } = this.options;
+    const untilMs = Date.now() + load.spreadS * 1_000 + restMs;
     for (;;) {
       let found: string;
       try {

@@ -80,6 +80,40 @@ export { app, Worker, testing };
       assert.match((await succeed(t, command, { args: ["--help"], cwd: project })).stdout, /worker/);
     });
 
+    await t.test(
+      "names the package to install, in one line, where an optional peer is asked for",
+      { skip },
+      async (t) => {
+        const command = join(project, "node_modules/.bin/lovage");
+        await writeFile(
+          join(project, "peers.js"),
+          'import { Lovage } from "lovage";\nexport const app = new Lovage("p");\n',
+        );
+        const rule = "DTSTART:20270101T090000Z\nRRULE:FREQ=DAILY";
+        for (const [peer, args] of [
+          ["ioredis", ["--schedule", "redis://127.0.0.1/0", "schedule", "list"]],
+          ["ioredis", ["-A", "peers.js", "--schedule", "redis+sentinel://127.0.0.1/m/0", "worker"]],
+          ["pg", ["--schedule", "postgres://u:s3cret@127.0.0.1/d", "schedule", "list"]],
+          ["rrule-temporal", ["schedule", "preview", "--rrule", rule]],
+          ["amqplib", ["-b", "amqp://127.0.0.1", "call", "x"]],
+        ] as const) {
+          const program = new Program(t, command, { args, cwd: project });
+          const { status } = await program.ended;
+          assert.match(program.stderr, new RegExp(`^lovage: .* needs the package ${peer}: run "npm install ${peer}"$`));
+          assert.deepEqual([status, program.stdout], [1, ""]);
+        }
+        const code = `import { Lovage } from "lovage";
+import { rrule } from "lovage/rrule";
+const app = new Lovage("p");
+const says = (error) => error.code;
+console.log(await app.schedule.callRepeatedly(rrule(${JSON.stringify(rule)}), app.signature("x"), { key: "r" }).catch(says));
+for await (const each of app.schedule.recurrences()) console.log(each.id);
+await app.close();`;
+        const program = await succeed(t, process.execPath, { args: ["--input-type=module", "-e", code], cwd: project });
+        assert.equal(program.stdout, "ERR_MISSING_PEER", "and nothing is kept");
+      },
+    );
+
     await t.test("runs a task in a child process of an installed worker", { skip }, async (t) => {
       const command = join(project, "node_modules/.bin/lovage");
       const env = { LOVAGE_BROKER_URL: `sqlite:${join(project, "lovage.db")}` };

@@ -3,8 +3,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { atEnd } from "../support/cleanup.ts";
 import { startFleet } from "../support/fleet.ts";
-import { connectPlain, needPostgres, ownSchema, POSTGRES_URL } from "../support/postgres.ts";
-import { fleetSuite } from "./schedule-fleet-suite.ts";
+import {
+  connectPlain,
+  needPostgres,
+  needPostgresBinaries,
+  ownSchema,
+  POSTGRES_URL,
+  startPostgres,
+} from "../support/postgres.ts";
+import { fleetSuite, outlivesItsStore } from "./schedule-fleet-suite.ts";
 
 const { skip } = await needPostgres();
 
@@ -39,4 +46,9 @@ test("what is scheduled in a transaction of one's own fires when it was committe
   await fleet.afterAllThatIsDue(client);
   assert.equal(fleet.ledger.of("ran").filter(([, word]) => String(word).endsWith("ROLLBACK")).length, 0);
   assert.equal(await client.schedule.get("task ROLLBACK"), undefined);
+});
+
+test("a worker outlives its PostgreSQL", needPostgresBinaries(), async (t) => {
+  const server = await startPostgres(t);
+  await outlivesItsStore(t, server.url, { stop: () => server.stop("immediate"), start: () => server.start() });
 });

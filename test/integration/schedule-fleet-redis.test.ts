@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { atEnd } from "../support/cleanup.ts";
 import { startFleet } from "../support/fleet.ts";
 import { dropNamespaces, needRedis, needRedisServer, REDIS_URL, startRedis, testNamespace } from "../support/redis.ts";
-import { fleetSuite } from "./schedule-fleet-suite.ts";
+import { fleetSuite, outlivesItsStore } from "./schedule-fleet-suite.ts";
 
 fleetSuite({
   name: "Redis",
@@ -34,3 +34,8 @@ test(
     }
   },
 );
+
+test("a worker outlives its Redis", needRedisServer(), async (t) => {
+  const server = await startRedis(t, "appendonly yes", "appendfsync always");
+  await outlivesItsStore(t, server.url, server);
+});

@@ -125,37 +125,8 @@ export function fleetSuite({ name, skip, place }: FleetStore): void {
       assert.equal(fleet.ledger.count("ran", "never"), 0);
     });
 
-    test("a recurrence that each process declares runs once at each of its times; paused, resumed and ended from the command line", async (t) => {
-      const fleet = await startFleet(t, { place: place(t), env: { FLEET_RECURS: "tick" } });
-      const client = fleet.client();
-      await Promise.all([fleet.worker("w1"), fleet.worker("w2")]);
-      const declared = await fleet.ledger.waitFor(2, "declared");
-      assert.deepEqual(declared.map(([, put]) => put).toSorted(), ["added", "existing"]);
-
-      await fleet.ledger.waitFor(4, "ran", "tick");
-      const paused = await fleet.schedule("pause", "tick");
-      assert.deepEqual([paused.stdout, paused.status], ["paused", 0]);
-      await fleet.afterAllThatIsDue(client, 0.8);
-      const before = fleet.ledger.count("ran", "tick");
-      await fleet.afterAllThatIsDue(client, 0.8);
-      assert.equal(fleet.ledger.count("ran", "tick"), before, "none while it is paused");
-
-      const resumed = await fleet.schedule("resume", "tick");
-      assert.match(resumed.stdout, /^\d{4}-.*Z$/);
-      await fleet.ledger.waitFor(before + 2, "ran", "tick");
-      const ended = await fleet.schedule("cancel", "tick");
-      assert.match(ended.stdout, /^(stopped|running)$/, "it ran before");
-      await fleet.afterAllThatIsDue(client, 0.8);
-
-      const ran = fleet.ledger.of("ran", "tick").map(([, , , taskId]) => taskId);
-      assert.equal(new Set(ran).size, ran.length, "each occurrence once");
-      const succeeded = [];
-      for await (const each of client.schedule.list({ recurrence: "tick", states: ["succeeded"] }))
-        succeeded.push(each);
-      assert.deepEqual(succeeded.map(({ taskId }) => taskId).toSorted(), ran.toSorted());
-      const times = succeeded.map(({ occurrence }) => occurrence?.nominalMs);
-      assert.equal(new Set(times).size, times.length, "one occurrence at each time");
-    });
+    test("a recurrence that each process declares runs once at each of its times; paused, resumed and ended from the command line", (t) =>
+      recursOnce(t, place(t)));
 
     test("a slip in what recurs is told to the task in one line, and its worker goes on", async (t) => {
       const fleet = await startFleet(t, { place: place(t) });
@@ -174,6 +145,78 @@ export function fleetSuite({ name, skip, place }: FleetStore): void {
       assert.deepEqual(await worker.stop(), { status: 0, signal: null });
     });
   });
+}
+
+/** Two workers declare it at their start, and share its occurrences. */
+export async function recursOnce(t: TestContext, place: Place): Promise<void> {
+  const fleet = await startFleet(t, { place, env: { FLEET_RECURS: "tick" } });
+  const client = fleet.client();
+  await Promise.all([fleet.worker("w1"), fleet.worker("w2")]);
+  const declared = await fleet.ledger.waitFor(2, "declared");
+  assert.deepEqual(declared.map(([, put]) => put).toSorted(), ["added", "existing"]);
+
+  await fleet.ledger.waitFor(4, "ran", "tick");
+  const paused = await fleet.schedule("pause", "tick");
+  assert.deepEqual([paused.stdout, paused.status], ["paused", 0]);
+  await fleet.afterAllThatIsDue(client);
+  const before = fleet.ledger.count("ran", "tick");
+  await fleet.afterAllThatIsDue(client, 0.8);
+  assert.equal(fleet.ledger.count("ran", "tick"), before, "none while it is paused");
+
+  const resumed = await fleet.schedule("resume", "tick");
+  assert.match(resumed.stdout, /^\d{4}-.*Z$/);
+  await fleet.ledger.waitFor(before + 2, "ran", "tick");
+  const ended = await fleet.schedule("cancel", "tick");
+  assert.match(ended.stdout, /^(stopped|running)$/, "it ran before");
+  await fleet.afterAllThatIsDue(client, 0.8);
+
+  const ran = fleet.ledger.of("ran", "tick").map(([, , , taskId]) => taskId);
+  assert.equal(new Set(ran).size, ran.length, "each occurrence once");
+  const succeeded = [];
+  for await (const each of client.schedule.list({ recurrence: "tick", states: ["succeeded"] })) succeeded.push(each);
+  assert.deepEqual(succeeded.map(({ taskId }) => taskId).toSorted(), ran.toSorted());
+  const times = succeeded.map(({ occurrence }) => occurrence?.nominalMs);
+  assert.equal(new Set(times).size, times.length, "one occurrence at each time");
+}
+
+/**
+ * A worker whose store goes away says so once and keeps running; when the store is back, it records what ended meanwhile, and fires what
+ * was due.
+ * @param server of the test's own, which keeps what it acknowledged
+ */
+export async function outlivesItsStore(
+  t: TestContext,
+  url: string,
+  server: { stop(): Promise<void>; start(): Promise<void> },
+): Promise<void> {
+  const fleet = await startFleet(t, { place: { url } });
+  const worker = await fleet.worker("w1");
+  const client = fleet.client();
+  const gate = fleet.gate("away");
+  // It takes the only slot; what is due behind it waits.
+  const running = await client.schedule.callAfter(0, client.signature("fleet.hold", { args: ["through", gate] }));
+  await fleet.ledger.waitFor(1, "held", "through");
+  await client.schedule.callAfter(0, client.signature("fleet.note", { args: ["behind"] }));
+
+  await server.stop();
+  await worker.waitForLine(/ERROR.*The schedule does not answer; nothing starts until it does/);
+  const command = await fleet.schedule("counts");
+  assert.match(command.stderr, /^lovage: .*nothing listens.*$/);
+  assert.equal(command.status, 1);
+  await fleet.open(gate);
+  await fleet.ledger.waitFor(1, "let go", "through");
+  assert.equal(fleet.ledger.count("ran", "behind"), 0);
+  await server.start();
+  await worker.waitForLine(/INFO.*The schedule answers again/);
+  await fleet.ledger.waitFor(1, "ran", "behind");
+
+  const later = fleet.client(); // a client tries again in its own time
+  await endOf(later, running.id);
+  const record = await later.schedule.get(running.id);
+  assert.deepEqual([record?.state, record?.attempts], ["succeeded", 1]);
+  assert.equal(worker.lines.filter((line) => /The schedule does not answer/.test(line)).length, 1, worker.text);
+  assert.deepEqual(await worker.stop(), { status: 0, signal: null });
+  assert.equal(fleet.ledger.count("ran", "behind"), 1);
 }
 
 type Client = ReturnType<Fleet["client"]>;

@@ -1,9 +1,9 @@
 /** A client of a simulated world: it schedules, cancels, moves and revokes, at any moment, and best of all when something is just due. */
 import type { Misfire, NewCallback } from "../../src/schedule/callback.ts";
-import { fingerprint } from "../../src/schedule/fingerprint.ts";
-import { firstPlan, resumePlan } from "../../src/schedule/plan.ts";
+import { fingerprint } from "../../src/schedule/recurrence/fingerprint.ts";
+import { firstPlan, resumePlan } from "../../src/schedule/recurrence/plan.ts";
+import { evaluatorOf } from "../../src/schedule/recurrence/rule.ts";
 import type { Definition } from "../../src/schedule/recurrence.ts";
-import { evaluatorOf } from "../../src/schedule/rule.ts";
 import type { ScheduleStore, Target } from "../../src/schedule/store.ts";
 import { type History, isUnknown, type PutRecord } from "./history.ts";
 import type { Link } from "./link.ts";

@@ -4,8 +4,8 @@
  */
 import type { Callback } from "../../src/schedule/callback.ts";
 import { isLive } from "../../src/schedule/callback.ts";
+import { evaluatorOf } from "../../src/schedule/recurrence/rule.ts";
 import type { Recurrence } from "../../src/schedule/recurrence.ts";
-import { evaluatorOf } from "../../src/schedule/rule.ts";
 import type { History, PutRecord } from "./history.ts";
 import type { Ledger, LedgerStart } from "./ledger.ts";
 import type { Watched } from "./watch.ts";

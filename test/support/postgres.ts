@@ -37,6 +37,9 @@ export function needPostgresBinaries(): Needed {
     : { skip: false };
 }
 
+const DEADLOCK = "40P01";
+const DROP_TRIES = 5;
+
 /** The name of a schema that nobody else has. */
 export function newSchema(): string {
   return `lovage_${process.pid}_${crypto.randomUUID().slice(0, 8)}`;
@@ -55,8 +58,16 @@ export function withSchema(url: string, schema: string): string {
   return changed.href;
 }
 
+/** Again when it meets a statement of a connection that was cut off, which the server has not given up yet. */
 export async function dropSchema(schema: string, url = POSTGRES_URL): Promise<void> {
-  await withClient(url, (client) => client.query(`DROP SCHEMA IF EXISTS "${schema}" CASCADE`));
+  for (let tries = 1; ; tries++) {
+    try {
+      await withClient(url, (client) => client.query(`DROP SCHEMA IF EXISTS "${schema}" CASCADE`));
+      return;
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === DEADLOCK) || tries === DROP_TRIES) throw error;
+    }
+  }
 }
 
 /** A connection of the test's own. */

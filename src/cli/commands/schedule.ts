@@ -92,7 +92,7 @@ function reschedule(): Command {
   return new Command("reschedule")
     .description("move a callback that has not started; prints when it is due")
     .argument("<ref>", "its id or its key")
-    .option("--countdown <duration>", "so long from now")
+    .option("--countdown <duration>", "so long from now: seconds, or 1500ms, 5m, 2h30m, 3d")
     .option("--eta <moment>", "to this moment: ISO 8601 with offset, or with --timezone")
     .option("--timezone <zone>", "IANA zone of an --eta without offset")
     .option("--by <duration>", "by so much, with a sign: +2h, -30m")

@@ -6,9 +6,9 @@
  * definition, and the others go on.
  */
 import type { Logger } from "../../kit/log.ts";
-import { nextPlan } from "../plan.ts";
+import { nextPlan } from "../recurrence/plan.ts";
+import { evaluatorOf } from "../recurrence/rule.ts";
 import type { Plan, Recurrence } from "../recurrence.ts";
-import { evaluatorOf } from "../rule.ts";
 import type { ScheduleStore } from "../store.ts";
 
 export interface RecurringOptions {

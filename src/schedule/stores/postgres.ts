@@ -228,10 +228,10 @@ export class PostgresScheduleStore implements ScheduleStore {
   }
 
   async sweep(owner: Owner, limit: number): Promise<Swept> {
-    const params = { owner: indexed(owner.id), limit };
+    const params = { ...ownerParams(owner), limit };
     const answer = await this.#change("sweeping", "sweep", params);
-    const { ended, more } = answer as { readonly ended: readonly RowTuple[]; readonly more: boolean };
-    return { ended: ended.map(endedOf), more };
+    const { ended, more, owners } = answer as Omit<Required<Swept>, "ended"> & { readonly ended: readonly RowTuple[] };
+    return { ended: ended.map(endedOf), more, owners };
   }
 
   async takeAborts(owner: Owner): Promise<{ readonly id: string; readonly token: number }[]> {
@@ -300,6 +300,10 @@ export class PostgresScheduleStore implements ScheduleStore {
 /** As a row was found. */
 type FoundTuple = readonly [n: number, salt: number, state: number];
 
-function ownerParams({ id, queues }: Owner): Params {
-  return { owner: indexed(id), ...(queues === undefined ? {} : { queues: queues.map(indexed) }) };
+function ownerParams({ id, queues, sendsOn = true }: Owner): Params {
+  return {
+    owner: indexed(id),
+    ...(queues === undefined ? {} : { queues: queues.map(indexed) }),
+    ...(sendsOn ? {} : { sendsOn }),
+  };
 }

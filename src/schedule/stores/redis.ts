@@ -167,10 +167,8 @@ export class RedisScheduleStore implements ScheduleStore {
 
   async upcoming(owner?: Owner): Promise<Upcoming> {
     if (owner !== undefined) checkOwner(owner);
-    const [dueMs, nowMs] = (await this.#session.ask(scripts.upcoming, [owner?.queues ?? false])) as [
-      number | false,
-      number,
-    ];
+    const params = [owner?.queues ?? false, owner?.sendsOn ?? true];
+    const [dueMs, nowMs] = (await this.#session.ask(scripts.upcoming, params)) as [number | false, number];
     return { dueMs: dueMs === false ? undefined : dueMs, nowMs };
   }
 
@@ -207,19 +205,26 @@ export class RedisScheduleStore implements ScheduleStore {
 
   async sweep(owner: Owner, limit: number): Promise<Swept> {
     const ended: Ended[] = [];
-    let [removed, forgotten] = [0, 0];
+    let [removed, forgotten, owners] = [0, 0, 0];
     for (let left = limit; left > 0; left -= STEP) {
       const step = Math.min(left, STEP);
-      const params = [owner.id, step, limitsItem(this.#session.limits), ...this.#claims.alive(owner)];
+      const params = [
+        owner.id,
+        step,
+        limitsItem(this.#session.limits),
+        ...this.#claims.alive(owner),
+        owner.queues ?? false,
+      ];
       const answer = await this.#session.ask(scripts.sweep, params, "sweeping");
-      const [rows = [], gone, goneRecurrences] = answer as [Unpacked, number, number];
+      const [rows = [], gone, goneRecurrences, sharing] = answer as [Unpacked, number, number, number];
+      owners = sharing;
       const some = endedOf(rows);
       ended.push(...some);
       removed += gone;
       forgotten += goneRecurrences;
       if (Math.max(some.length, gone, goneRecurrences) < step) break;
     }
-    return { ended, more: limit > 0 && Math.max(ended.length, removed, forgotten) >= limit };
+    return { ended, more: limit > 0 && Math.max(ended.length, removed, forgotten) >= limit, owners };
   }
 
   async takeAborts(owner: Owner): Promise<{ readonly id: string; readonly token: number }[]> {

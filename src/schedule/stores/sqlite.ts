@@ -35,6 +35,7 @@ import {
 } from "../check.ts";
 import { BackpressureError, LeaseLostError } from "../errors.ts";
 import { limitsOf } from "../limits.ts";
+import { newSalt } from "../salt.ts";
 import type {
   Change,
   Claimed,
@@ -61,7 +62,6 @@ import {
   STATE_NAMES,
   type TargetTuple,
 } from "./sqlite/rows.ts";
-import { newSalt } from "./sqlite/salt.ts";
 import type { ClaimTuple, EndTuple } from "./sqlite/settle.ts";
 import { tables } from "./sqlite/tables.ts";
 
@@ -212,7 +212,7 @@ export class SqliteScheduleStore implements ScheduleStore {
 
   async upcoming(owner?: Owner): Promise<Upcoming> {
     if (owner !== undefined) checkOwner(owner);
-    const params = { ns: this.#ns, queues: owner?.queues ?? null };
+    const params = { ns: this.#ns, queues: owner?.queues ?? null, sendsOn: owner?.sendsOn ?? true };
     const [dueMs, nowMs] = await this.#ops.call("upcoming", params, this.#now());
     return { dueMs: dueMs ?? undefined, nowMs };
   }
@@ -223,6 +223,7 @@ export class SqliteScheduleStore implements ScheduleStore {
       ns: this.#ns,
       owner: owner.id,
       queues: owner.queues ?? null,
+      sendsOn: owner.sendsOn ?? true,
       limit,
       leaseMs,
       limits: this.#limits,

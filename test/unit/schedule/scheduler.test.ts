@@ -405,6 +405,37 @@ test("while the store does not answer nothing starts, it is said once, and it go
   assert.match(r.logged.at(-1) ?? "", /info: The schedule answers again/);
 });
 
+test("while every slot is taken and the store is away, nobody says that it answers again before it does", async () => {
+  let away = false;
+  const guarded =
+    <Args extends unknown[], Answer>(ask: (...args: Args) => Promise<Answer>) =>
+    (...args: Args) =>
+      away ? Promise.reject(new StoreUnavailableError("away")) : ask(...args);
+  const r = rig({
+    slots: 1,
+    store: (store) =>
+      but({
+        claimDue: guarded(store.claimDue.bind(store)),
+        upcoming: guarded(store.upcoming.bind(store)),
+        sweep: guarded(store.sweep.bind(store)),
+      })(store),
+  });
+  await r.scheduler.start();
+  for (let n = 0; n < 2; n += 1) await add(r.store, dueAt(r.clock.wallMs()));
+  r.scheduler.noticeDue(r.clock.wallMs());
+  await r.clock.advance(10);
+  assert.equal(r.fired.length, 1, "the other one waits for the slot");
+
+  away = true;
+  await r.clock.advance(10_000);
+  const said = () => r.logged.filter((line) => /does not answer|answers again/.test(line));
+  assert.deepEqual(said(), ["error: The schedule does not answer; nothing starts until it does"]);
+
+  away = false;
+  await r.clock.advance(1_000);
+  assert.deepEqual(said().slice(1), ["info: The schedule answers again"]);
+});
+
 test("no answer to a claim: nothing is started for it, and the lease gives it back", async () => {
   let inner: ScheduleStore | undefined;
   let lose = true;

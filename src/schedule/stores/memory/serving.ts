@@ -13,11 +13,11 @@ export class Serving {
     this.#queues.delete(id);
   }
 
-  /** Whether the owner may claim from the queue: it serves it, or nobody does. Undefined: from every one. */
-  filterOf({ queues }: Owner): ((queue: string) => boolean) | undefined {
+  /** Whether the owner may claim from the queue: it serves it, or nobody does and it can send it on. Undefined: from every one. */
+  filterOf({ queues, sendsOn = true }: Owner): ((queue: string) => boolean) | undefined {
     if (queues === undefined) return undefined;
     const own = new Set(queues);
-    return (queue) => own.has(queue) || !this.#isServed(queue);
+    return (queue) => own.has(queue) || (sendsOn && !this.#isServed(queue));
   }
 
   /** How many that live serve a queue of the owner's; itself counted, announced or not. */

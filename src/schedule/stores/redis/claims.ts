@@ -72,7 +72,16 @@ export class Claims {
   async #claimStep(owner: Owner, limit: number, leaseMs: number): Promise<Step> {
     const name = this.#newName();
     const { limits } = this.#session;
-    const params = [owner.id, owner.queues ?? false, limit, leaseMs, limitsItem(limits), ...this.alive(owner), name];
+    const params = [
+      owner.id,
+      owner.queues ?? false,
+      limit,
+      leaseMs,
+      limitsItem(limits),
+      ...this.alive(owner),
+      name,
+      owner.sendsOn ?? true,
+    ];
     try {
       return stepOf(await this.#session.ask(scripts.claim, params, "claiming"));
     } catch (thrown) {

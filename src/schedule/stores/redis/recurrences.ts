@@ -20,11 +20,11 @@ import {
 } from "../../recurrence.ts";
 import { answerOfCancelRecurrence, CANCELLED, PAUSED, REPLACED } from "../../recurrence-rules.ts";
 import type { ChangeAnswer, RecurrencePage, RecurrenceQuery, RecurrenceStore } from "../../recurrence-store.ts";
+import { newSalt } from "../../salt.ts";
 import type { Target } from "../../store.ts";
 import { CHANGES, PUT_RECURRENCE, RECURRENCE_COLUMNS, RECURRENCE_STATES } from "./lua/recurrences.ts";
 import type { Packable, Packer, Unpacked } from "./pack.ts";
 import { idOf, limitsItem, numberOf, OVERLAPS, packTemplate, parseId } from "./rows.ts";
-import { newSalt } from "./salt.ts";
 import { type Script, scripts } from "./scripts.ts";
 import type { Session } from "./session.ts";
 

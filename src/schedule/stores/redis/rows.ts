@@ -27,11 +27,11 @@ import {
   fateWhenDue,
   type LostRow,
 } from "../../rules.ts";
+import { newSalt } from "../../salt.ts";
 import type { StoreLimits, Target } from "../../store.ts";
 import { REASONS } from "./lua/rules.ts";
 import { COLUMNS, PUT_COLUMNS } from "./lua/table.ts";
 import type { Packable, Packer, Unpacked } from "./pack.ts";
-import { newSalt } from "./salt.ts";
 
 /** A body of more bytes than this lives beside its row, so that claiming and settling do not write it again. */
 const INLINE_BODY = 2_048;

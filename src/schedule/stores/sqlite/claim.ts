@@ -21,14 +21,11 @@ import {
   SCHEDULED,
   WAITING,
 } from "./rows.ts";
-import { type Reach, reachOf } from "./serving.ts";
+import { type Asking, type Reach, reachOf } from "./serving.ts";
 import { Turns } from "./turns.ts";
 
-export interface ClaimParams {
-  readonly ns: number;
+export interface ClaimParams extends Asking {
   readonly owner: string;
-  /** Null: every queue. */
-  readonly queues: readonly string[] | null;
   readonly limit: number;
   readonly leaseMs: number;
   readonly limits: StoreLimits;
@@ -49,20 +46,16 @@ export type UpcomingTuple = readonly [due: number | null, now: number];
 const PASS = 1_000;
 
 export function claimDue(db: Db, params: ClaimParams, nowMs: number): ClaimAnswer {
-  const { ns, queues, limit, limits } = params;
+  const { ns, limit, limits } = params;
   const ended = limit === 0 ? [] : recoverExpired(db, ns, PASS, limits, nowMs);
   // Not before: what was given back waits again, perhaps as the only one of its queue.
-  const reach = reachOf(db, ns, queues);
+  const reach = reachOf(db, params);
   const claimed = limit === 0 ? [] : claimSome(db, params, reach, ended, nowMs);
   return { claimed, ended, upcoming: [firstDue(db, ns, reach), nowMs] };
 }
 
-export function upcoming(
-  db: Db,
-  { ns, queues }: { readonly ns: number; readonly queues: readonly string[] | null },
-  nowMs: number,
-): UpcomingTuple {
-  return [firstDue(db, ns, reachOf(db, ns, queues)), nowMs];
+export function upcoming(db: Db, asking: Asking, nowMs: number): UpcomingTuple {
+  return [firstDue(db, asking.ns, reachOf(db, asking)), nowMs];
 }
 
 /** @param ended taken along: what ends on the way is added */

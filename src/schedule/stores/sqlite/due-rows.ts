@@ -12,8 +12,10 @@ function waysOf(
   switch (reach.from) {
     case "every queue":
       return [["by_state", "", []]];
-    case "unindexed":
+    case "some":
       return [["by_state", " AND queue IN (SELECT value FROM json_each(?))", [reach.queues]]];
+    case "all but":
+      return [["by_state", " AND queue NOT IN (SELECT value FROM json_each(?))", [reach.queues]]];
     case "queues":
       return reach.queues.map((queue) => ["by_queue", " AND state <= 1 AND queue = ?", [queue]]);
   }

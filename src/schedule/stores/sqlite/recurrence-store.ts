@@ -14,11 +14,11 @@ import {
 import { BackpressureError } from "../../errors.ts";
 import type { NewRecurrence, Plan, PutRecurrenceAnswer, Recurrence } from "../../recurrence.ts";
 import type { ChangeAnswer, RecurrencePage, RecurrenceQuery, RecurrenceStore } from "../../recurrence-store.ts";
+import { newSalt } from "../../salt.ts";
 import type { StoreLimits, Target } from "../../store.ts";
 import { parseRecurrenceId, RECURRENCE_STATES, recurrenceFrom } from "./recurrence-rows.ts";
 import type { SaltedPlan } from "./recurrences.ts";
 import type { TargetTuple } from "./rows.ts";
-import { newSalt } from "./salt.ts";
 import type { tables } from "./tables.ts";
 
 /** What an occurrence writes beside its body. */

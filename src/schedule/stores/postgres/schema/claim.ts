@@ -4,7 +4,7 @@ import { ENTRY, READER } from "./moves.ts";
 /** What a claim may end, hold or pass over beside what it claims, so that one pass stays short. */
 const PASS = 1_000;
 /** An owner that was not heard of for so long serves no queue any more. It claims and sweeps each second. */
-const SILENT_MS = 10_000;
+export const SILENT_MS = 10_000;
 /** It is written down that it lives once in this time. */
 const HEARD_MS = 2_000;
 
@@ -26,14 +26,16 @@ export const claim = (s: string): string[] => [
 
   /*
    * The queues with something in them that the owner may claim from: its own, and those that no live owner serves. Each queue is found
-   * by one step along the index, whatever waits in it.
+   * by one step along the index, whatever waits in it. Who cannot send on has its own alone.
    */
-  `CREATE FUNCTION ${s}.queues_of(of_ns integer, of_name text, own text[], now bigint) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
+  `CREATE FUNCTION ${s}.queues_of(of_ns integer, p jsonb, now bigint) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
    DECLARE
+     own text[] := ARRAY(SELECT jsonb_array_elements_text(p->'queues'));
      v_served text[];
      v_queues text[] := own;
      v_queue text;
    BEGIN
+     IF NOT coalesce((p->>'sendsOn')::boolean, true) THEN RETURN own; END IF;
      PERFORM FROM ${s}.owners WHERE ns = of_ns AND announced AND NOT resigned AND seen > now - ${SILENT_MS} AND queues IS NULL LIMIT 1;
      IF FOUND THEN RETURN own; END IF;
      SELECT array_agg(q) INTO v_served FROM ${s}.owners o, unnest(o.queues) q
@@ -62,7 +64,7 @@ export const claim = (s: string): string[] => [
        FROM unnest(queues) q);
    END $$`,
 
-  // {ns, now?, owner?, queues?} -> [due or null, now]
+  // {ns, now?, owner?, queues?, sendsOn?} -> [due or null, now]
   `CREATE FUNCTION ${s}.upcoming(p jsonb) RETURNS json ${READER} AS $$
    DECLARE
      v_ns integer := (p->>'ns')::integer;
@@ -70,7 +72,7 @@ export const claim = (s: string): string[] => [
      v_own text[];
    BEGIN
      IF jsonb_typeof(p->'queues') = 'array' THEN
-       v_own := ${s}.queues_of(v_ns, p->>'owner', ARRAY(SELECT jsonb_array_elements_text(p->'queues')), v_now);
+       v_own := ${s}.queues_of(v_ns, p, v_now);
      END IF;
      RETURN json_build_array(${s}.first_due(v_ns, v_own), v_now);
    END $$`,
@@ -127,7 +129,7 @@ export const claim = (s: string): string[] => [
      IF v_limit > 0 THEN v_ended := ${s}.recover_expired(p, v_ns, v_now, ${PASS}, v_by); END IF;
      -- After that: what was given back may be the only one of its queue.
      IF jsonb_typeof(p->'queues') = 'array' THEN
-       v_queues := ${s}.queues_of(v_ns, p->>'owner', ARRAY(SELECT jsonb_array_elements_text(p->'queues')), v_now);
+       v_queues := ${s}.queues_of(v_ns, p, v_now);
      END IF;
      IF v_limit > 0 THEN
        v_want := v_limit;

@@ -1,4 +1,5 @@
 /** What is done each second in small steps: recover what was lost, remove what is past retention. And who lives. */
+import { SILENT_MS } from "./claim.ts";
 import { ENTRY, READER } from "./moves.ts";
 
 /** An owner that resigned, or was not heard of for so long, and holds nothing, is forgotten. */
@@ -6,7 +7,7 @@ const FORGOTTEN_MS = 60_000;
 
 export const sweep = (s: string): string[] => [
   /*
-   * {ns, now?, by, owner, limit, lostLimit, keep, keepKeyed} -> {ended: rows, more}
+   * {ns, now?, by, owner, queues?, limit, lostLimit, keep, keepKeyed} -> {ended: rows, more, owners: how many share the work}
    * What another sweeper is at is passed over, so each is given back once, and nobody waits.
    */
   `CREATE FUNCTION ${s}.sweep(p jsonb) RETURNS json ${ENTRY} AS $$
@@ -20,6 +21,7 @@ export const sweep = (s: string): string[] => [
      v_freed bigint[] := '{}';
      v_removed integer := 0;
      v_forgotten integer;
+     v_queues text[];
      d integer[] := ${s}.none();
      c ${s}.callbacks;
    BEGIN
@@ -55,7 +57,10 @@ export const sweep = (s: string): string[] => [
      PERFORM ${s}.count(v_ns, d);
      PERFORM ${s}.pass_turns(v_freed, v_by);
      PERFORM ${s}.fold(v_ns);
+     IF jsonb_typeof(p->'queues') = 'array' THEN v_queues := ARRAY(SELECT jsonb_array_elements_text(p->'queues')); END IF;
      RETURN json_build_object('ended', to_json(v_ended),
+       'owners', (SELECT count(*) FROM ${s}.owners o WHERE o.ns = v_ns AND o.announced AND NOT o.resigned AND o.seen > v_now - ${SILENT_MS}
+         AND (v_queues IS NULL OR o.queues IS NULL OR o.queues && v_queues)),
        'more', cardinality(v_ended) >= v_limit OR v_removed >= v_limit OR v_forgotten >= v_limit);
    END $$`,
 

@@ -48,7 +48,7 @@ local function recover_all(leases, recovered)
 end
 `;
 
-/** {owner, its queues or false, limit, lease, limits, whether it is announced, with which queues, name of this call} */
+/** {owner, its queues or false, limit, lease, limits, whether it is announced, with which queues, name of this call, whether it sends on} */
 export const claim = `
 local owner, queues, limit, lease_ms = p[3], p[4], p[5], p[6]
 limits = p[7]
@@ -92,6 +92,7 @@ local function look_at(found)
   return #members
 end
 
+sends_on = p[11]
 if p[8] then keep_alive(owner, p[9]) end
 if limit > 0 then
   recover_all(call("ZRANGE", base .. "leases", "-inf", now, "BYSCORE", "LIMIT", 0, ${STEP}), recovered)
@@ -131,5 +132,6 @@ return answer_rows(found)
 `;
 
 export const upcoming = `
+sends_on = p[4]
 return pack({next_due(p[3]), now})
 `;

@@ -56,11 +56,14 @@ local function is_served(queue)
   return until_ms and tonumber(until_ms) > now or false
 end
 
+-- False: what the owner would send on reaches nobody, so it claims of its own queues only.
+local sends_on = true
+
 -- The queues whose first is due by then and that the owner may claim of, each with that moment, earliest first.
 local function queues_for(queues, until_score, most)
   local own, all_served, found, at = nil, false, {}, 0
   if queues then
-    own, all_served = {}, is_served(EVERY_QUEUE)
+    own, all_served = {}, not sends_on or is_served(EVERY_QUEUE)
     for _, queue in ipairs(queues) do own[queue] = true end
   end
   while true do

@@ -3,7 +3,7 @@
 /** How many leases are looked at for those of owners that have resigned. */
 const LEASES = 10_000;
 
-/** Answers what was given back or ended, and how many rows were removed. */
+/** Answers what was given back or ended, how many rows and recurrences were removed, and how many owners share the work. */
 export const sweep = `
 local owner, limit = p[3], p[4]
 limits = p[5]
@@ -55,6 +55,22 @@ local function bury_owners()
   if #silent > 0 then serve_anew() end
 end
 
+-- How many that live serve one of these queues.
+local function sharing(queues)
+  local wanted, count = {}, 0
+  for _, queue in ipairs(queues or {}) do wanted[queue] = true end
+  local serves = call("HGETALL", base .. "serves")
+  for i = 1, #serves, 2 do
+    for _, queue in ipairs(unpacked(serves[i + 1])) do
+      if not queues or queue == EVERY_QUEUE or wanted[queue] then
+        count = count + 1
+        break
+      end
+    end
+  end
+  return count
+end
+
 bury_owners()
 if p[6] then keep_alive(owner, p[7]) end
 recover_all(leases_lost(), recovered)
@@ -62,5 +78,5 @@ local answered = answer_rows(recovered)
 local removed = forget_old()
 local standing = call("ZRANGE", base .. "revoked", "-inf", now, "BYSCORE", "LIMIT", 0, limit)
 if #standing > 0 then call("ZREM", base .. "revoked", unpack(standing)) end
-return "\\147" .. answered .. pack(removed) .. pack(forget_recurrences(limit))
+return "\\148" .. answered .. pack(removed) .. pack(forget_recurrences(limit)) .. pack(sharing(p[8]))
 `;

@@ -6,8 +6,8 @@
  * (docs/decisions/recurrence-rules.md)
  */
 import { CronDate, CronPattern as CronerPattern } from "croner";
-import { InvalidInputError, messageOf } from "../kit/errors.ts";
-import { textOf } from "../kit/printable.ts";
+import { InvalidInputError, messageOf } from "../../kit/errors.ts";
+import { textOf } from "../../kit/printable.ts";
 
 const DAY_MS = 86_400_000;
 /** A pattern that anybody means is shorter; a longer one only costs. */

@@ -6,11 +6,11 @@
  * and an hourly pattern loses the second pass; the one before a 29th of February is not found; and a pattern that cannot come may end in a stack
  * overflow. (docs/decisions/recurrence-rules.md)
  */
-import { InvalidInputError } from "../kit/errors.ts";
-import { textOf } from "../kit/printable.ts";
+import { InvalidInputError } from "../../kit/errors.ts";
+import { textOf } from "../../kit/printable.ts";
+import type { Rule } from "../recurrence.ts";
 import { type CronPattern, parseCronPattern } from "./cron-pattern.ts";
 import { fixedTimes, type Readings, realTime } from "./readings.ts";
-import type { Rule } from "./recurrence.ts";
 import type { Evaluator } from "./rule.ts";
 import { zoneOf } from "./zone.ts";
 

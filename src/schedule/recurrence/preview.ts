@@ -1,5 +1,5 @@
 /** What comes next, for people: the nominal times with the offset that the zone's clocks have then. */
-import { InvalidInputError } from "../kit/errors.ts";
+import { InvalidInputError } from "../../kit/errors.ts";
 import type { Evaluator } from "./rule.ts";
 import { zoneOf } from "./zone.ts";
 

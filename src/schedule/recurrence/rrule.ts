@@ -4,10 +4,10 @@
  *
  * An optional peer, loaded on first use. Why this one: docs/decisions/recurrence-rules.md.
  */
-import { InvalidInputError, MissingPeerError, messageOf } from "../kit/errors.ts";
-import { textOf } from "../kit/printable.ts";
+import { InvalidInputError, MissingPeerError, messageOf } from "../../kit/errors.ts";
+import { textOf } from "../../kit/printable.ts";
+import type { Rule } from "../recurrence.ts";
 import { fixedTimes, type Readings, realTime } from "./readings.ts";
-import type { Rule } from "./recurrence.ts";
 import { type Freq, parseRruleText, type RruleText } from "./rrule-text.ts";
 import type { Evaluator } from "./rule.ts";
 import { zoneOf } from "./zone.ts";
@@ -25,6 +25,8 @@ const MAX_PERIODS: Readonly<Record<Freq, number>> = {
 /** Two years of a rule that names each day and as many times of it as it may. At some 28 µs each, it is half a second at most. */
 const MAX_CANDIDATES = 20_000;
 const MAX_KEPT = 256;
+const SECOND_MS = 1_000;
+const DAY_MS = 86_400_000;
 const NOTHING =
   "names no time, or not as many as its COUNT, as far as was looked: look at its BY parts, its UNTIL and its EXDATE";
 
@@ -69,7 +71,14 @@ function evaluatorFor(rule: RruleText, { RRuleTemporal }: Package): Evaluator {
       rule.count === undefined
         ? {
             nextAfter: (ms) => expander.next(new Date(ms))?.epochMilliseconds,
-            newestUpTo: (ms) => expander.previous(new Date(ms), true)?.epochMilliseconds,
+            newestUpTo: (ms) => {
+              try {
+                return expander.previous(new Date(ms), true)?.epochMilliseconds;
+              } catch {
+                // It gives up in a gap of some thousand hours or minutes, which it leaps over on its way forward.
+                return searchBack((each) => expander.next(new Date(each))?.epochMilliseconds, rule.startMs, ms);
+              }
+            },
           }
         : listed(expander.all().map((each) => each.epochMilliseconds));
     first = found.nextAfter(-1);
@@ -88,6 +97,30 @@ function evaluatorFor(rule: RruleText, { RRuleTemporal }: Package): Evaluator {
   if (elapses) return { ...readings, movedByGap: () => false, timezone: zone.name };
   const byClock = !["HOURLY", "MINUTELY", "SECONDLY"].includes(rule.freq) || rule.hasByHour;
   return byClock ? fixedTimes(readings, zone) : realTime(readings, zone);
+}
+
+/** The newest in `[startMs, ms]`, found by asking what follows: back in growing steps until something does, then by halves, to the second. */
+function searchBack(nextAfter: (ms: number) => number | undefined, startMs: number, ms: number): number | undefined {
+  const foundFrom = (each: number) => {
+    const next = nextAfter(each);
+    return next !== undefined && next <= ms ? next : undefined;
+  };
+  const first = Math.floor(startMs / SECOND_MS) * SECOND_MS - SECOND_MS;
+  let after = Math.floor(ms / SECOND_MS) * SECOND_MS;
+  let newest: number | undefined;
+  for (let backMs = DAY_MS; newest === undefined && after > first; backMs *= 2) {
+    after = Math.max(first, after - backMs);
+    newest = foundFrom(after);
+  }
+  if (newest === undefined) return undefined;
+  // None is later than `until`.
+  for (let until = ms; until > newest; ) {
+    const middle = Math.max(newest, Math.floor((newest + until) / 2 / SECOND_MS) * SECOND_MS);
+    const later = foundFrom(middle);
+    if (later === undefined) until = middle;
+    else newest = later;
+  }
+  return newest;
 }
 
 /** Nothing after the last. And where the package gives up, hundreds of years ahead, there is nothing either: the rule did come once. */

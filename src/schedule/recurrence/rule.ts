@@ -4,9 +4,9 @@
  *
  * A rule of iCalendar needs a package that is loaded on first use, so an evaluator is had for a promise; from then on all is synchronous.
  */
-import { InvalidInputError } from "../kit/errors.ts";
+import { InvalidInputError } from "../../kit/errors.ts";
+import type { Definition, Rule } from "../recurrence.ts";
 import { cronEvaluator } from "./cron.ts";
-import type { Definition, Rule } from "./recurrence.ts";
 
 /** The nominal times of a rule, strictly ascending, each once. */
 export interface Evaluator {

@@ -3,7 +3,7 @@
  * starts; the same again must change nothing, whoever says it, and whenever.
  */
 import { createHash } from "node:crypto";
-import type { Definition } from "./recurrence.ts";
+import type { Definition } from "../recurrence.ts";
 
 /**
  * Equal for equal definitions; 32 hexadecimal digits. Left out is what says who declared it and when, and not what was asked for:

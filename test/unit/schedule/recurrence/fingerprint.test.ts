@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { fingerprint } from "../../../src/schedule/fingerprint.ts";
-import { jitterOf } from "../../../src/schedule/jitter.ts";
-import type { Definition } from "../../../src/schedule/recurrence.ts";
+import { fingerprint } from "../../../../src/schedule/recurrence/fingerprint.ts";
+import { jitterOf } from "../../../../src/schedule/recurrence/jitter.ts";
+import type { Definition } from "../../../../src/schedule/recurrence.ts";
 
 const asked: Definition = {
   rule: { kind: "every", everyMs: 10_000, anchorMs: 1_000 },

@@ -7,14 +7,14 @@
  * Nothing that is in the schedule already has to be taken back: each occurrence carries the policy as its own rule, "do not run when so
  * many newer ones are due", and so decides for itself when it is claimed.
  */
-import { showMs } from "../kit/duration.ts";
-import { InvalidInputError } from "../kit/errors.ts";
-import { textOf } from "../kit/printable.ts";
+import { showMs } from "../../kit/duration.ts";
+import { InvalidInputError } from "../../kit/errors.ts";
+import { textOf } from "../../kit/printable.ts";
+import type { Definition, NewOccurrence, Plan, Recurrence, RecurringMisfire, Rule } from "../recurrence.ts";
+import { fateWhenDue } from "../rules.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { jitterOf } from "./jitter.ts";
-import type { Definition, NewOccurrence, Plan, Recurrence, RecurringMisfire, Rule } from "./recurrence.ts";
 import { type Evaluator, LAST_NOMINAL_MS } from "./rule.ts";
-import { fateWhenDue } from "./rules.ts";
 
 /** As many missed occurrences are made up for at most: a plan is one change of the store, and should be a short one. */
 export const MAX_CATCH_UP = 100;

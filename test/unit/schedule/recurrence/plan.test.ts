@@ -2,16 +2,16 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { firstPlan, MAX_CATCH_UP, nextPlan, resumePlan } from "../../../src/schedule/plan.ts";
+import { firstPlan, MAX_CATCH_UP, nextPlan, resumePlan } from "../../../../src/schedule/recurrence/plan.ts";
+import { type Evaluator, evaluatorNow, type Recurring } from "../../../../src/schedule/recurrence/rule.ts";
 import type {
   Definition,
   NewOccurrence,
   Plan,
   Recurrence,
   RecurringMisfire,
-} from "../../../src/schedule/recurrence.ts";
-import { type Evaluator, evaluatorNow, type Recurring } from "../../../src/schedule/rule.ts";
-import { fateWhenDue } from "../../../src/schedule/rules.ts";
+} from "../../../../src/schedule/recurrence.ts";
+import { fateWhenDue } from "../../../../src/schedule/rules.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;

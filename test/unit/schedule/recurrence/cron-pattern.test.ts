@@ -1,8 +1,8 @@
 /** What is a cron pattern, and what is none. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { parseCronPattern } from "../../../src/schedule/cron-pattern.ts";
-import { evaluatorNow, evaluatorOf } from "../../../src/schedule/rule.ts";
+import { parseCronPattern } from "../../../../src/schedule/recurrence/cron-pattern.ts";
+import { evaluatorNow, evaluatorOf } from "../../../../src/schedule/recurrence/rule.ts";
 
 /** Its dates in a month, as numbers. */
 function days(pattern: string, year: number, month: number): number[] {

@@ -1,4 +1,4 @@
-/** The random part of a callback's id: 47 bits, which SQLite keeps in six bytes. Drawn from the system in large portions. */
+/** The random part of a callback's id, the same in every store: 47 bits, never 0; SQLite keeps it in six bytes. Drawn from the system in large portions. */
 const POOL = new Uint32Array(1_024);
 let left = 0;
 
@@ -10,5 +10,5 @@ export function newSalt(): number {
   left -= 2;
   const high = POOL[left + 1] as number;
   const low = POOL[left] as number;
-  return (high & 0x7fff) * 2 ** 32 + low;
+  return (high & 0x7fff) * 2 ** 32 + low || 1;
 }

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import fc from "fast-check";
-import { preview } from "../../../src/schedule/preview.ts";
-import { evaluatorNow, evaluatorOf } from "../../../src/schedule/rule.ts";
+import { preview } from "../../../../src/schedule/recurrence/preview.ts";
+import { evaluatorNow, evaluatorOf } from "../../../../src/schedule/recurrence/rule.ts";
 
 const seed = Number(process.env.LOVAGE_TEST_SEED ?? Date.now() % 2 ** 31);
 const every = (everyMs: number, anchorMs: number) => ({ kind: "every", everyMs, anchorMs }) as const;
@@ -70,7 +70,7 @@ test("a preview has times with the offset of the zone, marks what a gap moved, a
 });
 
 test("without the package rrule-temporal a rule of iCalendar says what to install, and the others need it not", () => {
-  const source = new URL("../../../src/schedule/rule.ts", import.meta.url).href;
+  const source = new URL("../../../../src/schedule/recurrence/rule.ts", import.meta.url).href;
   const program = `
     import { registerHooks } from "node:module";
     registerHooks({ resolve(specifier, context, next) {

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { zonedText } from "../../../src/schedule/preview.ts";
-import { Zone, zoneOf } from "../../../src/schedule/zone.ts";
+import { zonedText } from "../../../../src/schedule/recurrence/preview.ts";
+import { Zone, zoneOf } from "../../../../src/schedule/recurrence/zone.ts";
 import { CHANGES, readingsOf } from "./cron-reference.ts";
 
 const HOUR_MS = 3_600_000;

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { preview } from "../../../src/schedule/preview.ts";
-import { type Evaluator, evaluatorNow } from "../../../src/schedule/rule.ts";
+import { preview } from "../../../../src/schedule/recurrence/preview.ts";
+import { type Evaluator, evaluatorNow } from "../../../../src/schedule/recurrence/rule.ts";
 import { CHANGES, MINUTE_MS, occurrencesOf, patterns, readingsOf } from "./cron-reference.ts";
 
 const DAY_MS = 86_400_000;

@@ -2,9 +2,9 @@
  * A rule of iCalendar (RFC 5545), read as text: DTSTART, one RRULE, and EXDATE and RDATE if wanted. What stands in it is checked here, with the
  * part and the remedy, before the package that expands it is asked: it lets pass what it does not know.
  */
-import { InvalidInputError } from "../kit/errors.ts";
-import { suggest } from "../kit/options.ts";
-import { textOf } from "../kit/printable.ts";
+import { InvalidInputError } from "../../kit/errors.ts";
+import { suggest } from "../../kit/options.ts";
+import { textOf } from "../../kit/printable.ts";
 import { zoneOf } from "./zone.ts";
 
 /** Times are readings of the zone's clocks: what they show, as if it were UTC. */

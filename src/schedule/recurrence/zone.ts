@@ -5,7 +5,7 @@
  * A *reading* is what a clock on the wall shows, as the milliseconds that it would be in UTC. A *stretch* is a time of one offset. Readings in
  * a gap belong to no moment; those of an overlap belong to two.
  */
-import { InvalidInputError } from "../kit/errors.ts";
+import { InvalidInputError } from "../../kit/errors.ts";
 
 /** `[fromMs, toMs)`, in which the clocks are `offsetMs` ahead of UTC. Its neighbours may have the same offset. */
 export interface Stretch {
