@@ -13,8 +13,6 @@ export interface FleetJob {
   readonly slots: number;
   /** What a run takes, at most; evenly spread. 0: it ends in the turn in which it begins. */
   readonly runMs: number;
-  /** How many schedulers there are in all: what a store that does not say it itself is taken to say. */
-  readonly fleet: number;
   /** Tell each that it is the only one: what it would be like without a pace. */
   readonly alone: boolean;
 }
@@ -33,7 +31,7 @@ let trips = 0;
 let late: number[][] = [];
 const stops: (() => Promise<unknown>)[] = [];
 
-function counted(store: ScheduleStore, { fleet, alone }: FleetJob): ScheduleStore {
+function counted(store: ScheduleStore, { alone }: FleetJob): ScheduleStore {
   let asked = false;
   const note = (name: string) => {
     calls[name] = (calls[name] ?? 0) + 1;
@@ -55,9 +53,7 @@ function counted(store: ScheduleStore, { fleet, alone }: FleetJob): ScheduleStor
           note(`${prefix}${String(name)}`);
           const answer: unknown = value.apply(of, args);
           if (name !== "sweep") return answer;
-          return (answer as Promise<object>).then((swept) =>
-            alone ? { ...swept, owners: 1 } : { owners: fleet, ...swept },
-          );
+          return (answer as Promise<object>).then((swept) => (alone ? { ...swept, owners: 1 } : swept));
         };
       },
     });

@@ -108,7 +108,6 @@ async function measure(label: string, url: string, processes: number, schedulers
     schedulers,
     slots: 25,
     runMs: 5,
-    fleet: processes * schedulers,
     alone: ALONE,
   });
   const name = `${label}, ${processes * schedulers} schedulers`;

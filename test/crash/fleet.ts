@@ -204,7 +204,9 @@ export class Fleet {
   }
 
   #note(what: Fault["what"], who: string, pids: readonly number[]): void {
-    const standing = this.names.filter((name) => name !== who && this.#isReady(name)).length;
+    const standing = this.names.filter(
+      (name) => name !== who && !this.#member(name).told && this.#isReady(name),
+    ).length;
     this.#options.onFault({ what, who, wallMs: Date.now(), pids, standing, mayRepeat: this.#options.concurrency });
   }
 

@@ -69,7 +69,8 @@ export function pageOf(entries: readonly Entry[]): string {
         broken.V3,
         `${figures.repeated} / ${figures.bound}`,
         spread(figures.recovery),
-        spread(figures.undisturbed),
+        // When all are killed, nobody is left undisturbed.
+        spread(entry.what === "all" ? undefined : figures.undisturbed),
         `${figures.lateness.p50} / ${figures.lateness.p99}`,
         entry.seed,
       ];
