@@ -175,6 +175,7 @@ describe("a schedule in a file", () => {
       await chmod(join(folder, "kept"), 0o500);
       atEnd(t, () => chmod(join(folder, "kept"), 0o700));
       await refused(t, `sqlite:${file}`, { code: "ERR_STORE_PATH", says });
+      await chmod(join(folder, "kept"), 0o700);
     } else if (noDisk === undefined) {
       // Root may write anywhere: only a read-only file system stops it.
       const unmount = mountReadOnly(join(folder, "kept"));
