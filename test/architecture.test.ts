@@ -15,7 +15,7 @@ const src = join(root, "src");
 const rows: readonly (readonly string[])[] = [
   ["kit"],
   ["protocol"],
-  ["hub", "blueprint", "sqlite"],
+  ["hub", "blueprint", "sqlite", "redis"],
   ["brokers", "results", "schedule/store", "pool/pool", "quarantine"],
   ["schedule/scheduler", "pool", "events", "control"],
   ["app", "beat"],
@@ -31,7 +31,9 @@ const backendNames = new Set(["memory", "sqlite", "rabbitmq", "redis", "postgres
 const packages: Readonly<Record<string, readonly string[]>> = {
   pino: ["kit/log.ts"],
   amqplib: ["brokers/rabbitmq/"],
-  ioredis: ["schedule/stores/redis/"],
+  ioredis: ["redis/", "brokers/redis/", "results/redis/", "schedule/stores/redis/"],
+  yaml: ["protocol/content/yaml.ts"],
+  "@msgpack/msgpack": ["protocol/content/msgpack.ts"],
   pg: ["schedule/stores/postgres/"],
   commander: ["cli/"],
   croner: ["schedule/recurrence/cron-pattern.ts"],
@@ -126,7 +128,7 @@ export function wrongImport(path: string, target: string): string | undefined {
   if (rowOf(from) < 0 || rowOf(to) < 0) return `${rowOf(from) < 0 ? from : to} has no row in the table`;
   if (rowOf(to) >= rowOf(from)) return `${from} must not import ${to}`;
   if (contracts.has(from)) {
-    if (to === "kit" || to === "protocol" || (to === "sqlite" && backend === "sqlite")) return undefined;
+    if (to === "kit" || to === "protocol" || (to === backend && ["sqlite", "redis"].includes(to))) return undefined;
     return `a contract or backend must not import ${to}`;
   }
   if (otherBackend !== undefined && path !== "app/open.ts") return `only app/open.ts names the ${otherBackend} backend`;

@@ -7,7 +7,6 @@ import { type Clock, systemClock } from "../kit/clock.ts";
 import { InvalidInputError } from "../kit/errors.ts";
 import { type Logger, silentLogger } from "../kit/log.ts";
 import type { Ask } from "../pool/asks.ts";
-import { encodeTask } from "../protocol/encode.ts";
 import { ScheduleEvents } from "../schedule/events.ts";
 import { AsyncResult } from "./async-result.ts";
 import { Backends } from "./backends.ts";
@@ -113,14 +112,7 @@ export class Lovage {
   /** Send a signature; `options` win over its own. Resolves when the broker has the message. */
   async send(signature: Signature, options: ApplyOptions = {}): Promise<AsyncResult> {
     const { message, queue } = this.#address(signature, { ...signature.options, ...options });
-    const wire = encodeTask(message, this.#clock.wallMs());
-    await this.ask("publish", {
-      exchange: "",
-      routingKey: queue,
-      properties: wire.properties,
-      headers: wire.headers,
-      body: message.body,
-    });
+    await this.ask("publish", { message, to: { queue } });
     return this.result(message.id);
   }
 

@@ -5,6 +5,7 @@
 import type { Clock } from "../kit/clock.ts";
 import { InvalidInputError } from "../kit/errors.ts";
 import type { Ask, AskAnswer, AskOp, AskParams, SchedulePlace } from "../pool/asks.ts";
+import { encodeTask } from "../protocol/encode.ts";
 import { READY_STATES, type ResultDocument } from "../protocol/result.ts";
 import type { Callback, CancelAnswer, NewCallback } from "../schedule/callback.ts";
 import { cancelPage } from "../schedule/cancel-page.ts";
@@ -66,9 +67,13 @@ export class Gateway {
       "recurrence.resume": ({ target, generation, plan }) => this.#resume(target, generation, plan),
       "recurrence.cancel": async ({ target, abort }) =>
         this.#tookBack(await (await store()).recurrences.cancel(target, { abort })),
-      publish: async ({ exchange, routingKey, properties, headers, body }) => {
-        await options.producer.publish({ exchange, routingKey }, { properties, headers, body: Buffer.from(body) });
+      publish: async ({ message, to }) => {
+        const { queue = "", exchange = "", routingKey = queue } = to;
+        await options.producer.publish({ exchange, routingKey }, encodeTask(message, options.clock.wallMs()));
         return null;
+      },
+      "control.cast": async ({ command }) => {
+        throw new InvalidInputError(`no broker carries the control command ${command.method}`);
       },
       "result.get": async ({ taskId }) => (await (await results()).get(taskId)) ?? null,
       "result.wait": ({ taskId, timeoutMs }) => this.#wait(taskId, timeoutMs),

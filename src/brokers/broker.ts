@@ -4,6 +4,7 @@
  * producer opens a new one for its next message. So an acknowledgement can only go where its delivery came from.
  */
 import type { WireMessage } from "../protocol/message.ts";
+import type { Exchange, ExchangeType, Queue } from "./topology.ts";
 
 export interface Broker {
   /** The URL as it may be shown: without its password. */
@@ -22,6 +23,8 @@ export interface BrokerTraits {
   readonly durability: "strict" | "process" | "memory" | "broker";
   /** The broker drops a message whose `expiration` has passed. */
   readonly expires: boolean;
+  /** Which of two waiting messages goes first: RabbitMQ's highest priority, Redis' lowest, or the older one in any case. */
+  readonly priorities: "highest-first" | "lowest-first" | "none";
 }
 
 export interface ConnectOptions {
@@ -34,12 +37,18 @@ export interface ConnectOptions {
 export interface BrokerConnection {
   /** Resolves once: with the reason when the connection was lost, with undefined when `close` was called. Never rejects. */
   readonly closed: Promise<Error | undefined>;
-  /** Make sure that the queue exists, as a Celery worker declares it: durable, direct exchange and binding of its name. */
-  declareQueue(queue: string): Promise<void>;
+  /**
+   * Make sure that the queue exists, with its exchange and bindings. A name alone means what `queueNamed` makes of it.
+   * One that exists and is otherwise is used as it stands, with a warning.
+   *
+   * @throws {QueueRefusedError} it can neither be declared nor used
+   */
+  declareQueue(queue: string | Queue): Promise<void>;
+  declareExchange(exchange: Exchange): Promise<void>;
   /**
    * Hand the message over. Resolves when the broker has taken responsibility (publisher confirm, commit).
    *
-   * @throws {UnroutableError} no such queue; nothing was taken
+   * @throws {UnroutableError} it reaches no queue, and `unheard` does not allow that; nothing was taken
    * @throws {OutcomeUnknownError} the connection was lost before the confirm
    */
   publish(target: PublishTarget, message: WireMessage): Promise<void>;
@@ -47,11 +56,19 @@ export interface BrokerConnection {
    * Deliver messages of `queue` to `onDelivery`, which must not throw. All consumers of the connection share one
    * prefetch window (`setPrefetch`). A consumer that the broker cancels ends the connection (`closed`).
    */
-  consume(queue: string, onDelivery: (delivery: Delivery) => void): Promise<Consumer>;
+  consume(queue: string | Queue, onDelivery: (delivery: Delivery) => void): Promise<Consumer>;
+  /**
+   * Hear what is sent to a queue of one's own: declared as it says, bound, and consumed without acknowledgement and outside the prefetch
+   * window. Control commands, their replies, events and rpc results come so. It ends with the consumer where it is
+   * exclusive or auto-delete. `onMessage` must not throw.
+   */
+  subscribe(queue: Queue, onMessage: (message: HeardMessage) => void): Promise<Consumer>;
   /** At most this many deliveries unacknowledged at once on this connection; 0 = no limit. Before the first `consume`: 0. */
   setPrefetch(count: number): Promise<void>;
   /** Messages waiting in the queue (not those delivered); undefined when there is no such queue. */
   depth(queue: string): Promise<number | undefined>;
+  /** RabbitMQ's native delayed delivery (PROTOCOL 7.6): declare its 28 levels, and what leads from the last of them to these queues. Absent: the broker has none. */
+  declareDelayedDelivery?(queues: readonly Queue[], queueType: "quorum" | "classic"): Promise<void>;
   /** Drop all that waits in the queue; answers how many. */
   purge(queue: string): Promise<number>;
   /** Return what is unacknowledged to its queue, then close. Twice is once. */
@@ -60,6 +77,17 @@ export interface BrokerConnection {
 
 export interface PublishTarget {
   /** "" is the default exchange: the routing key names the queue. */
+  readonly exchange: string;
+  readonly routingKey: string;
+  /** Type of the exchange, for a broker that must know it to route (Redis). Default "direct". */
+  readonly exchangeType?: ExchangeType;
+  /** A message that reaches no queue is no error: nobody listens now. (AMQP: not `mandatory`.) Default false. */
+  readonly unheard?: boolean;
+}
+
+/** What came to a subscription. */
+export interface HeardMessage {
+  readonly message: WireMessage;
   readonly exchange: string;
   readonly routingKey: string;
 }

@@ -5,6 +5,7 @@
  * Deliveries leave in a later turn of the event loop, never inside `publish` or `consume`, and at most `TURN` at a time,
  * so that a consumer that acknowledges at once does not keep timers and sockets waiting.
  */
+
 import { ClosedError, InvalidInputError, messageOf, toError } from "../kit/errors.ts";
 import type { WireMessage } from "../protocol/message.ts";
 import type {
@@ -14,14 +15,16 @@ import type {
   ConnectOptions,
   Consumer,
   Delivery,
+  HeardMessage,
   PublishTarget,
 } from "./broker.ts";
 import { checkPrefetch, checkPublish, checkQueueName, queueOf } from "./check.ts";
 import { BrokerUnavailableError, QueueMissingError, UnroutableError } from "./errors.ts";
 import { plainHeaders } from "./headers.ts";
 import { MemoryQueue, type Waiting } from "./memory-queue.ts";
+import { type Exchange, nameOf, type Queue } from "./topology.ts";
 
-const TRAITS: BrokerTraits = { transport: "memory", durability: "memory", expires: false };
+const TRAITS: BrokerTraits = { transport: "memory", durability: "memory", expires: false, priorities: "none" };
 /** Deliveries in one turn of the event loop. */
 const TURN = 256;
 const DONE = Promise.resolve();
@@ -180,7 +183,8 @@ class MemoryConnection implements BrokerConnection {
     return this.#window === 0 || this.#held.size < this.#window;
   }
 
-  async declareQueue(queue: string): Promise<void> {
+  async declareQueue(declared: string | Queue): Promise<void> {
+    const queue = nameOf(declared);
     this.#checkOpen();
     checkQueueName(queue);
     this.#exchange.declare(queue);
@@ -196,7 +200,8 @@ class MemoryConnection implements BrokerConnection {
     this.#exchange.wake(queue);
   }
 
-  async consume(queue: string, onDelivery: (delivery: Delivery) => void): Promise<Consumer> {
+  async consume(from: string | Queue, onDelivery: (delivery: Delivery) => void): Promise<Consumer> {
+    const queue = nameOf(from);
     this.#checkOpen();
     checkQueueName(queue);
     const state = this.#exchange.find(queue);
@@ -206,6 +211,14 @@ class MemoryConnection implements BrokerConnection {
     state.consumers.add(consumer);
     this.#exchange.wake(state);
     return consumer;
+  }
+
+  async declareExchange(_exchange: Exchange): Promise<void> {
+    throw new InvalidInputError("this broker declares no exchanges");
+  }
+
+  async subscribe(_queue: Queue, _onMessage: (message: HeardMessage) => void): Promise<Consumer> {
+    throw new InvalidInputError("this broker has no subscriptions");
   }
 
   async setPrefetch(count: number): Promise<void> {

@@ -50,7 +50,7 @@ export class SqliteBroker implements Broker {
   }
 
   get traits(): BrokerTraits {
-    return { transport: "sqlite", durability: this.#file.durability, expires: false };
+    return { transport: "sqlite", durability: this.#file.durability, expires: false, priorities: "none" };
   }
 
   async connect({ timeoutMs }: ConnectOptions): Promise<BrokerConnection> {

@@ -3,7 +3,7 @@
  * sub-process and the timer's process, as one typed table: a pool child opens no broker and no store.
  * Parameters and answers are JSON data.
  */
-import type { WireProperties } from "../protocol/message.ts";
+import type { TaskMessage } from "../protocol/message.ts";
 import type { ResultDocument } from "../protocol/result.ts";
 import type {
   Callback,
@@ -24,6 +24,27 @@ export interface SchedulePlace {
   readonly namespace: string;
   /** Live callbacks allowed; 0 = no limit. */
   readonly maxPending: number;
+}
+
+/** Where a task message goes. The exchange and key are the queue's own unless they are given (PROTOCOL 4.1). */
+export interface Destination {
+  readonly queue?: string;
+  readonly exchange?: string;
+  readonly routingKey?: string;
+}
+
+/** How the body of a message is written. Default: `taskSerializer` and `taskCompression`. */
+export interface Content {
+  readonly serializer?: string;
+  readonly compression?: string;
+}
+
+/** What Celery's mailbox carries. */
+export interface ControlCommand {
+  readonly method: string;
+  readonly arguments: Readonly<Record<string, unknown>>;
+  /** Node names. Absent: every worker. */
+  readonly destination?: readonly string[];
 }
 
 export interface Asks {
@@ -47,17 +68,10 @@ export interface Asks {
   "recurrence.pause": { params: { target: Target }; answer: ChangeAnswer };
   "recurrence.resume": { params: { target: Target; generation: number; plan: Plan }; answer: ChangeAnswer };
   "recurrence.cancel": { params: { target: Target; abort: boolean }; answer: CancelAnswer };
-  /** Publish a task message; `body` is text (JSON). */
-  publish: {
-    params: {
-      exchange: string;
-      routingKey: string;
-      properties: WireProperties;
-      headers: Record<string, unknown>;
-      body: string;
-    };
-    answer: null;
-  };
+  /** Send a task message. Answers when the broker has taken it. */
+  publish: { params: { message: TaskMessage; to: Destination; content?: Content }; answer: null };
+  /** Tell workers: Celery's control command (PROTOCOL 14), to be answered by nobody. */
+  "control.cast": { params: { command: ControlCommand }; answer: null };
   "result.get": { params: { taskId: string }; answer: ResultDocument | null };
   /** Answers the final document, or null when the time (ms) ran out. */
   "result.wait": { params: { taskId: string; timeoutMs: number }; answer: ResultDocument | null };
@@ -90,6 +104,7 @@ const KINDS: { readonly [Op in AskOp]: "reads" | "change" } = {
   "recurrence.resume": "change",
   "recurrence.cancel": "change",
   publish: "change",
+  "control.cast": "change",
   "result.get": "reads",
   "result.wait": "reads",
   "result.store": "change",

@@ -2,7 +2,7 @@
  * Where code runs. A pool has a fixed number of slots; each runs one job at a time. Contract of `solo.ts` and `prefork/`.
  */
 import type { TaskMessage } from "../protocol/message.ts";
-import type { ExceptionDocument } from "../protocol/result.ts";
+import type { ExceptionDocument, ResultTuple } from "../protocol/result.ts";
 
 /** One run of a task. */
 export interface Job {
@@ -22,8 +22,13 @@ export interface DeliveryInfo {
   readonly redelivered: boolean;
 }
 
-/** How a run ended. Texts are JSON in Python's dialect, ready for the result document. */
-export type Outcome =
+/** How a run ended, and what it sent meanwhile. Texts are JSON in Python's dialect, ready for the result document. */
+export type Outcome = Ending & {
+  /** A tuple for each task that the run sent, in order. Absent: none. */
+  readonly children?: readonly ResultTuple[];
+};
+
+export type Ending =
   | { readonly kind: "succeeded"; readonly result: string }
   | { readonly kind: "failed"; readonly error: TaskFailure; readonly expected: boolean }
   /** The task asked to run again. `body` and `retries` are those of the next run. */
@@ -63,8 +68,10 @@ export interface Run {
   /**
    * Ask it to end: AbortSignal to the handler, then after `graceMs` the process is killed (prefork). Solo can only ask.
    * Twice is once, unless the grace is shorter.
+   *
+   * @param signal what the process is sent when the grace is over; default SIGKILL. Another than that is followed by SIGKILL.
    */
-  abort(reason: string, graceMs: number): void;
+  abort(reason: string, graceMs: number, signal?: NodeJS.Signals): void;
 }
 
 /** What the pool asks of the worker on a task's behalf; see `asks.ts` for the table. */

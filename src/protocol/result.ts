@@ -17,6 +17,9 @@ export type TaskState =
 /** States after which nothing changes. */
 export const READY_STATES: ReadonlySet<string> = new Set(["SUCCESS", "FAILURE", "REVOKED"]);
 
+/** A handle on results as data: `[[id, parent], null]` of a task, `[[group id, parent], [tuple, …]]` of a group; a parent is a tuple or null. */
+export type ResultTuple = readonly unknown[];
+
 export interface ResultDocument {
   readonly task_id: string;
   readonly status: TaskState;
@@ -26,7 +29,7 @@ export interface ResultDocument {
    */
   readonly result: string;
   readonly traceback: string | null;
-  /** `[[id, parent|null], null]` for each task that it sent. */
+  /** A `ResultTuple` for each task that it sent, as far as peers keep to it. */
   readonly children: readonly unknown[] | null;
   /** ISO 8601 with offset, for ready states; else null. (`pythonTimestamp`) */
   readonly date_done: string | null;

@@ -4,14 +4,27 @@
  */
 import type { ResultDocument } from "../protocol/result.ts";
 
+/** Who waits for a result, for a backend that sends it there (rpc): properties of the task's message. */
+export interface ResultAddress {
+  /** Queue of the client. Absent or "": nobody waits. */
+  readonly replyTo?: string;
+  readonly correlationId?: string;
+}
+
 export interface ResultBackend {
   /** The URL as it may be shown. */
   readonly url: string;
   /**
    * Keep the document under its task id. Resolves when it is durable, as the backend is.
    * @param expiresMs how long it is kept, ms from now; 0 = for ever
+   * @param address where a backend that keeps nothing sends it; the others pass it over
    */
-  store(document: ResultDocument, expiresMs: number): Promise<void>;
+  store(document: ResultDocument, expiresMs: number, address?: ResultAddress): Promise<void>;
+  /**
+   * Where results of what this process sends are to go; resolves when they are heard there. Called before a task is sent.
+   * Absent: the backend keeps results, and nobody needs an address.
+   */
+  replyTo?(): Promise<string>;
   /** The document as it stands; undefined when none is stored (Celery: PENDING). */
   get(taskId: string): Promise<ResultDocument | undefined>;
   /**

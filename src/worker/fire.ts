@@ -8,7 +8,6 @@ import { messageOf } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
 import type { Ask } from "../pool/asks.ts";
 import { type Outcome, POOL_STOPPED, type Pool, type Run } from "../pool/pool.ts";
-import { encodeTask } from "../protocol/encode.ts";
 import type { TaskMessage } from "../protocol/message.ts";
 import type { Callback, Claim, ParkedMessage, RunEnd } from "../schedule/callback.ts";
 import type { Ended } from "../schedule/store.ts";
@@ -166,15 +165,8 @@ export class Firing {
 
   async #forward(callback: Callback, message: TaskMessage): Promise<RunEnd> {
     const { ask, clock, log } = this.#options;
-    const wire = encodeTask(message, clock.wallMs());
     try {
-      await ask("publish", {
-        exchange: "",
-        routingKey: callback.queue,
-        properties: wire.properties,
-        headers: wire.headers,
-        body: message.body,
-      });
+      await ask("publish", { message, to: { queue: callback.queue } });
       log.info(`Callback ${shown(message)} is due: sent to queue ${callback.queue}`);
       return { kind: "succeeded" };
     } catch (error) {

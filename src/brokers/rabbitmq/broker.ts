@@ -28,7 +28,7 @@ export interface RabbitmqOptions {
   readonly log?: Logger;
 }
 
-const TRAITS: BrokerTraits = { transport: "amqp", durability: "broker", expires: true };
+const TRAITS: BrokerTraits = { transport: "amqp", durability: "broker", expires: true, priorities: "highest-first" };
 const HEARTBEAT_SECONDS = 120;
 const ANSWER_MS = 30_000;
 

@@ -1,7 +1,9 @@
 /** A connection to RabbitMQ: one socket; a channel to publish on, one to consume on, and short-lived ones for questions. */
-import { ClosedError } from "../../kit/errors.ts";
+
+import { ClosedError, InvalidInputError } from "../../kit/errors.ts";
 import type { WireMessage } from "../../protocol/message.ts";
-import type { BrokerConnection, Consumer, Delivery, PublishTarget } from "../broker.ts";
+import type { BrokerConnection, Consumer, Delivery, HeardMessage, PublishTarget } from "../broker.ts";
+import { type Exchange, nameOf, type Queue } from "../topology.ts";
 import { Consuming } from "./consuming.ts";
 import type { Line } from "./line.ts";
 import { Publisher } from "./publisher.ts";
@@ -28,7 +30,8 @@ export class RabbitmqConnection implements BrokerConnection {
     });
   }
 
-  async declareQueue(queue: string): Promise<void> {
+  async declareQueue(declared: string | Queue): Promise<void> {
+    const queue = nameOf(declared);
     this.#line.check();
     await this.#topology.declare(queue);
   }
@@ -38,9 +41,18 @@ export class RabbitmqConnection implements BrokerConnection {
     await this.#publisher.publish(target, message);
   }
 
-  async consume(queue: string, onDelivery: (delivery: Delivery) => void): Promise<Consumer> {
+  async consume(from: string | Queue, onDelivery: (delivery: Delivery) => void): Promise<Consumer> {
+    const queue = nameOf(from);
     this.#line.check();
     return this.#consuming.consume(queue, onDelivery);
+  }
+
+  async declareExchange(_exchange: Exchange): Promise<void> {
+    throw new InvalidInputError("this broker declares no exchanges");
+  }
+
+  async subscribe(_queue: Queue, _onMessage: (message: HeardMessage) => void): Promise<Consumer> {
+    throw new InvalidInputError("this broker has no subscriptions");
   }
 
   async setPrefetch(count: number): Promise<void> {

@@ -1,15 +1,17 @@
 /** A connection to the broker in the embedded file: an opening of the file, and a name under which messages are held. */
+
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../../kit/clock.ts";
-import { ClosedError, messageOf, OutcomeUnknownError } from "../../kit/errors.ts";
+import { ClosedError, InvalidInputError, messageOf, OutcomeUnknownError } from "../../kit/errors.ts";
 import type { Logger } from "../../kit/log.ts";
 import { StoreCorruptError, StoreSchemaError } from "../../kit/store-errors.ts";
 import type { WireMessage } from "../../protocol/message.ts";
 import type { SqliteCaller, SqliteFile } from "../../sqlite/file.ts";
 import { enlistOwner } from "../../sqlite/owners.ts";
-import type { BrokerConnection, Consumer, Delivery, PublishTarget } from "../broker.ts";
+import type { BrokerConnection, Consumer, Delivery, HeardMessage, PublishTarget } from "../broker.ts";
 import { checkPrefetch, checkPublish, checkQueueName, queueOf } from "../check.ts";
 import { BrokerUnavailableError, QueueMissingError, UnroutableError } from "../errors.ts";
+import { type Exchange, nameOf, type Queue } from "../topology.ts";
 import { Consuming } from "./consuming.ts";
 import { hint } from "./neighbours.ts";
 import { Outbox } from "./outbox.ts";
@@ -65,7 +67,8 @@ export class SqliteConnection implements BrokerConnection {
     });
   }
 
-  async declareQueue(queue: string): Promise<void> {
+  async declareQueue(declared: string | Queue): Promise<void> {
+    const queue = nameOf(declared);
     this.#checkOpen();
     checkQueueName(queue);
     await this.#asked(this.#ops.call("declare", queue));
@@ -96,13 +99,22 @@ export class SqliteConnection implements BrokerConnection {
     if (!routed) throw new UnroutableError(target);
   }
 
-  async consume(queue: string, onDelivery: (delivery: Delivery) => void): Promise<Consumer> {
+  async consume(from: string | Queue, onDelivery: (delivery: Delivery) => void): Promise<Consumer> {
+    const queue = nameOf(from);
     this.#checkOpen();
     checkQueueName(queue);
     const [n] = await this.#asked(Promise.all([this.#ops.call("find", queue), this.#enlist()]));
     if (n === null) throw new QueueMissingError(queue, "consume");
     this.#checkOpen();
     return this.#consuming.add({ n, name: queue }, onDelivery);
+  }
+
+  async declareExchange(_exchange: Exchange): Promise<void> {
+    throw new InvalidInputError("this broker declares no exchanges");
+  }
+
+  async subscribe(_queue: Queue, _onMessage: (message: HeardMessage) => void): Promise<Consumer> {
+    throw new InvalidInputError("this broker has no subscriptions");
   }
 
   async setPrefetch(count: number): Promise<void> {

@@ -96,7 +96,10 @@ describe("the settings of an app", () => {
     ]) {
       assert.equal(readConfig({ schedule }, {}).schedule, schedule);
     }
-    assert.throws(() => readConfig({ broker: "redis://localhost" }, {}), /broker must be a URL that begins with amqp:/);
+    assert.throws(
+      () => readConfig({ broker: "redis+cluster://host" }, {}),
+      /broker must be a URL that begins with amqp:/,
+    );
   });
 
   test("a schedule may be in PostgreSQL, and results may not", () => {
@@ -104,7 +107,7 @@ describe("the settings of an app", () => {
       assert.equal(readConfig({ schedule }, {}).schedule, schedule);
     }
     assert.equal(readConfig({}, { LOVAGE_SCHEDULE_URL: "postgres://db/app" }).schedule, "postgres://db/app");
-    assert.throws(() => readConfig({ backend: "postgres://db" }, {}), /backend must be a URL that begins with sqlite:/);
+    assert.throws(() => readConfig({ backend: "postgres://db" }, {}), /backend must be a URL that begins with redis:/);
   });
 
   test("a wrong variable is named as the variable", () => {

@@ -6,8 +6,8 @@
 import type { Redis } from "ioredis";
 import { FullJitterBackoff } from "../../../kit/backoff.ts";
 import { sleep, withDeadline } from "../../../kit/deadline.ts";
+import { type DialOptions, dial } from "../../../redis/dial.ts";
 import type { Change } from "../../store.ts";
-import { type DialOptions, dial } from "./dial.ts";
 import { unpack } from "./pack.ts";
 
 const RECONNECT = { firstMs: 100, capMs: 5_000 } as const;

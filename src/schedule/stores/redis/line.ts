@@ -11,13 +11,13 @@ import { sleep, withDeadline } from "../../../kit/deadline.ts";
 import { ClosedError, ContractError, LovageError, messageOf, OutcomeUnknownError } from "../../../kit/errors.ts";
 import type { Logger } from "../../../kit/log.ts";
 import { StoreUnavailableError } from "../../../kit/store-errors.ts";
+import { type DialOptions, dial, hangUp } from "../../../redis/dial.ts";
+import { isElsewhere, refusedCall, replyCode, withoutCommand } from "../../../redis/failure.ts";
+import type { RedisUrl } from "../../../redis/url.ts";
 import type { Durability } from "../../store.ts";
-import { type DialOptions, dial, hangUp } from "./dial.ts";
-import { isElsewhere, refusedCall, replyCode, withoutCommand } from "./failure.ts";
 import { type Unpacked, unpack } from "./pack.ts";
 import type { Script } from "./scripts.ts";
 import { inspect, type Server } from "./server.ts";
-import type { RedisUrl } from "./url.ts";
 
 export interface LineOptions {
   readonly url: RedisUrl;
@@ -40,6 +40,9 @@ interface Up {
   readonly server: Server;
 }
 
+/** Who we are to the server, and to who reads an error. */
+export const DIAL = { what: "a schedule in Redis", name: "lovage-schedule" } as const;
+
 const RECONNECT = { firstMs: 50, capMs: 2_000 } as const;
 
 export class Line {
@@ -57,7 +60,7 @@ export class Line {
 
   constructor(options: LineOptions) {
     this.#options = options;
-    this.#dial = { url: options.url, key: options.key, clock: this.#clock, connectMs: options.connectMs };
+    this.#dial = { ...DIAL, url: options.url, key: options.key, clock: this.#clock, connectMs: options.connectMs };
     this.#why = new StoreUnavailableError(`${options.url.shown} is not connected yet`);
   }
 

@@ -8,9 +8,9 @@
  */
 import type { Redis } from "ioredis";
 import { StorePolicyError, StoreSchemaError } from "../../../kit/store-errors.ts";
+import { ask, type DialOptions } from "../../../redis/dial.ts";
+import { type Address, showAddress } from "../../../redis/url.ts";
 import type { Durability } from "../../store.ts";
-import { ask, type DialOptions } from "./dial.ts";
-import { type Address, showAddress } from "./url.ts";
 
 export interface Server {
   readonly durability: Durability;

@@ -4,13 +4,13 @@ import { type Clock, systemClock } from "../../../kit/clock.ts";
 import { ClosedError, InvalidInputError } from "../../../kit/errors.ts";
 import type { Logger } from "../../../kit/log.ts";
 import { StoreSchemaError } from "../../../kit/store-errors.ts";
+import { parseRedisUrl } from "../../../redis/url.ts";
 import type { StoreLimits } from "../../store.ts";
 import { Hints } from "./hints.ts";
-import { type Call, Line } from "./line.ts";
+import { type Call, DIAL, Line } from "./line.ts";
 import { type Packable, Packer, type Unpacked } from "./pack.ts";
 import { type Script, scripts } from "./scripts.ts";
 import type { Server } from "./server.ts";
-import { parseRedisUrl } from "./url.ts";
 
 export interface SessionOptions {
   readonly namespace: string;
@@ -41,7 +41,7 @@ export class Session {
   /** @throws {InvalidInputError} the URL or the namespace */
   constructor(text: string, options: SessionOptions) {
     const { connectMs, answerMs, log } = options;
-    const url = parseRedisUrl(text);
+    const url = parseRedisUrl(text, "schedule");
     const key = keyOf(options.namespace);
     this.limits = options.limits;
     this.#clock = options.clock;
@@ -54,7 +54,7 @@ export class Session {
       log,
       prepare: (call, server) => this.#prepare(call, server),
     });
-    this.hints = new Hints({ url, key, clock: systemClock, connectMs }, `${key}:changes`, this.me);
+    this.hints = new Hints({ ...DIAL, url, key, clock: systemClock, connectMs }, `${key}:changes`, this.me);
   }
 
   /** @throws {ClosedError} */

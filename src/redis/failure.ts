@@ -1,14 +1,14 @@
 /** What Redis, ioredis and the system say when something fails, as one line that names who, why, and what to do. */
 
-import type { LovageError } from "../../../kit/errors.ts";
-import { messageOf } from "../../../kit/errors.ts";
+import type { LovageError } from "../kit/errors.ts";
+import { messageOf } from "../kit/errors.ts";
 import {
   StoreFullError,
   StoreOperationError,
   StorePolicyError,
   StoreSchemaError,
   StoreUnavailableError,
-} from "../../../kit/store-errors.ts";
+} from "../kit/store-errors.ts";
 import { type Address, type RedisUrl, showAddress } from "./url.ts";
 
 /** The first word of an error that Redis answers: `NOSCRIPT`, `OOM`, `WRONGTYPE`; undefined: it is no answer of Redis. */
@@ -72,7 +72,7 @@ export function connectFailure(error: unknown, address: Address, url: RedisUrl):
     case "NOAUTH":
       return new StorePolicyError(`${cannot}: it asks for a password (NOAUTH): put it into the URL`, options);
     case "NOPERM":
-      return new StorePolicyError(`${cannot}: the user may not do what a schedule needs: ${text}`, options);
+      return new StorePolicyError(`${cannot}: the user may not do what is needed: ${text}`, options);
     case "LOADING":
       return new StoreUnavailableError(`${cannot}: it is still loading its data: try again`, options);
     case undefined:

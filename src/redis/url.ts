@@ -1,5 +1,5 @@
 /**
- * Where a schedule in Redis is. The forms:
+ * Where a Redis is. The forms:
  *
  *   redis://user:password@host:6379/0                        one server; without user and password: none; without /0: database 0
  *   redis+sentinel://user:password@host:26379,host/NAME/0    the master that the Sentinels know by NAME; user and password are Redis',
@@ -11,8 +11,8 @@
  * `redis://:password@host` is a password without a user. User, password and name are percent-decoded. A parameter that we do not
  * know is refused: an option that is silently ignored is worse than one that is missing.
  */
-import { InvalidInputError } from "../../../kit/errors.ts";
-import { redactUrl } from "../../../kit/redact.ts";
+import { InvalidInputError } from "../kit/errors.ts";
+import { redactUrl } from "../kit/redact.ts";
 
 export interface Address {
   readonly host: string;
@@ -35,7 +35,7 @@ export interface RedisUrl {
   readonly shown: string;
 }
 
-/** Schemes of a schedule in Redis. */
+/** Schemes of a Redis. */
 export const REDIS_SCHEMES = [
   "redis",
   "rediss",
@@ -47,14 +47,17 @@ export const REDIS_SCHEMES = [
 
 const FORM = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(?:([^@/?#]*)@)?([^/?#]*)((?:\/[^?#]*)?)((?:\?[^#]*)?)$/i;
 
-/** @throws {InvalidInputError} says what is wrong with which URL, without its password */
-export function parseRedisUrl(text: string): RedisUrl {
-  const refuse = (why: string) => new InvalidInputError(`the schedule URL ${JSON.stringify(redactUrl(text))} ${why}`);
-  const decode = (part: string, what: string): string => {
+/**
+ * @param what it is of, for the error: "schedule"
+ * @throws {InvalidInputError} says what is wrong with which URL, without its password
+ */
+export function parseRedisUrl(text: string, what: string): RedisUrl {
+  const refuse = (why: string) => new InvalidInputError(`the ${what} URL ${JSON.stringify(redactUrl(text))} ${why}`);
+  const decode = (part: string, which: string): string => {
     try {
       return decodeURIComponent(part);
     } catch {
-      throw refuse(`has a ${what} that is not percent-encoded UTF-8: write % as %25`);
+      throw refuse(`has a ${which} that is not percent-encoded UTF-8: write % as %25`);
     }
   };
   const [, scheme, form, login, hosts = "", path = "", query = ""] = FORM.exec(text) ?? [];

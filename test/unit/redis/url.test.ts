@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { parseRedisUrl } from "../../../src/schedule/stores/redis/url.ts";
+import { parseRedisUrl as parse } from "../../../src/redis/url.ts";
+
+const parseRedisUrl = (text: string) => parse(text, "schedule");
 
 const bad = (message: RegExp) => ({ code: "ERR_INVALID_INPUT", message });
 

@@ -1,24 +1,31 @@
 /**
- * One connection to the server that holds the namespace: found by the Sentinels or the Cluster where the URL names such, with user,
+ * One connection to the server that is meant: found by the Sentinels or the Cluster where the URL names such, with user,
  * password and database set.
  *
  * ioredis is used for one server and one socket. It is told to queue nothing, to repeat nothing and to reconnect never: a change
- * whose answer was lost must not be sent again behind our back, and its client for Clusters does just that. A namespace lives in
- * one slot of a Cluster, so the one node that has it is all we need.
+ * whose answer was lost must not be sent again behind our back, and its client for Clusters does just that. A schedule's namespace
+ * lives in one slot of a Cluster, so the one node that has it is all we need.
  */
 import { isIP } from "node:net";
+import type { ConnectionOptions } from "node:tls";
 import type { Redis, RedisOptions } from "ioredis";
-import type { Clock } from "../../../kit/clock.ts";
-import { withDeadline } from "../../../kit/deadline.ts";
-import { LovageError, MissingPeerError } from "../../../kit/errors.ts";
-import { StorePolicyError, StoreUnavailableError } from "../../../kit/store-errors.ts";
+import type { Clock } from "../kit/clock.ts";
+import { withDeadline } from "../kit/deadline.ts";
+import { LovageError, MissingPeerError } from "../kit/errors.ts";
+import { StorePolicyError, StoreUnavailableError } from "../kit/store-errors.ts";
 import { connectFailure, withoutCommand } from "./failure.ts";
 import { type Address, type RedisUrl, showAddress } from "./url.ts";
 
 export interface DialOptions {
   readonly url: RedisUrl;
-  /** A key of the namespace: it says which node of a Cluster. */
-  readonly key: string;
+  /** What it is for, for the error that says that ioredis is missing: "a schedule in Redis". */
+  readonly what: string;
+  /** Shown in the server's list of connections. */
+  readonly name: string;
+  /** A key of what is kept there: it says which node of a Cluster. */
+  readonly key?: string;
+  /** What Node's `tls.connect` is given, besides the server's name. */
+  readonly tls?: ConnectionOptions;
   readonly clock: Clock;
   /** How long the server may take to let us in, and to answer each question, ms. */
   readonly connectMs: number;
@@ -73,7 +80,7 @@ async function dialNode(options: DialOptions): Promise<Dialled> {
     try {
       const dialled = await connect(options, seed);
       const { client } = dialled;
-      const answer = await ask(options, seed, client, "EXISTS", options.key).catch((error: unknown) => {
+      const answer = await ask(options, seed, client, "EXISTS", options.key ?? "").catch((error: unknown) => {
         const [, host = "", port = ""] = /MOVED \d+ (.*):(\d+)\b/.exec((error as Error).message) ?? [];
         hangUp(client);
         if (port === "") throw error;
@@ -105,8 +112,8 @@ interface Login {
 
 async function connect(options: DialOptions, address: Address, login: Login = options.url): Promise<Dialled> {
   const { url, clock, connectMs } = options;
-  const Client = await clientClass();
-  const client = new Client(clientOptions(address, url.tls, connectMs));
+  const Client = await clientClass(options.what);
+  const client = new Client(clientOptions(address, options));
   let problem: Error | undefined;
   // ioredis tells "closed" to whoever waits, and the reason only here.
   client.on("error", (error) => {
@@ -148,20 +155,21 @@ function isTimeout(error: LovageError): boolean {
   return error.code === "ERR_TIMEOUT";
 }
 
-async function clientClass(): Promise<typeof Redis> {
+async function clientClass(what: string): Promise<typeof Redis> {
   try {
     return (await import("ioredis")).Redis;
   } catch (error) {
     if ((error as { code?: unknown }).code !== "ERR_MODULE_NOT_FOUND") throw error;
-    throw new MissingPeerError("ioredis", "a schedule in Redis", { cause: error });
+    throw new MissingPeerError("ioredis", what, { cause: error });
   }
 }
 
-function clientOptions(address: Address, tls: boolean, connectMs: number): Omit<RedisOptions, "replyMapping"> {
+function clientOptions(address: Address, options: DialOptions): Omit<RedisOptions, "replyMapping"> {
+  const { url, connectMs, name, tls } = options;
   return {
     ...address,
     // An address is no server's name.
-    ...(tls ? { tls: isIP(address.host) === 0 ? { servername: address.host } : {} } : {}),
+    ...(url.tls ? { tls: { ...(isIP(address.host) === 0 ? { servername: address.host } : {}), ...tls } } : {}),
     lazyConnect: true,
     connectTimeout: connectMs,
     protocol: 2,
@@ -171,7 +179,7 @@ function clientOptions(address: Address, tls: boolean, connectMs: number): Omit<
     autoResubscribe: false,
     enableReadyCheck: false,
     disableClientInfo: true,
-    connectionName: "lovage-schedule",
+    connectionName: name,
     keepAlive: 10_000,
     noDelay: true,
     // How long a silent peer is waited for after our end of the connection was closed.
