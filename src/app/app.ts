@@ -6,15 +6,22 @@ import { StepSet } from "../blueprint/step-set.ts";
 import { type Clock, systemClock } from "../kit/clock.ts";
 import { InvalidInputError } from "../kit/errors.ts";
 import { type Logger, silentLogger } from "../kit/log.ts";
+import { textOf } from "../kit/printable.ts";
 import type { Ask } from "../pool/asks.ts";
 import { ScheduleEvents } from "../schedule/events.ts";
-import { AsyncResult } from "./async-result.ts";
+import { annotated } from "./annotations.ts";
+import { AsyncResult, type ResultSource, resultFromTuple } from "./async-result.ts";
 import { Backends } from "./backends.ts";
 import { type Config, readConfig, type SettingsInput } from "./config.ts";
+import { currentTaskOrNone } from "./context.ts";
 import { Gateway } from "./gateway.ts";
-import { placeOf } from "./open.ts";
+import { placeOf, sendsResults } from "./open.ts";
 import { Producer } from "./producer.ts";
+import { Publishing } from "./publishing.ts";
+import { AppQuarantine } from "./quarantined.ts";
+import { Queues } from "./queues.ts";
 import { TaskRegistry } from "./registry.ts";
+import { type AnyResult, ResultSet } from "./result-set.ts";
 import { Schedule } from "./schedule.ts";
 import { type Addressed, type ApplyOptions, addressCall } from "./send.ts";
 import { Signature, type SignatureOptions } from "./signature.ts";
@@ -39,6 +46,8 @@ export class Lovage {
   readonly registry = new TaskRegistry<Task<never[]>>();
   /** Durable callbacks. */
   readonly schedule: Schedule;
+  /** Messages that could not be run. */
+  readonly quarantine: AppQuarantine;
   /** Bootsteps of your own: `worker` steps live as long as the worker, `consumer` steps as long as its connection. */
   readonly steps = { worker: new StepSet(), consumer: new StepSet() };
   readonly [APP_MARK] = true;
@@ -48,9 +57,12 @@ export class Lovage {
   #log: Logger;
   #config: Config;
   #backends: Backends | undefined;
+  #queues: Queues | undefined;
   #gateway: Gateway | undefined;
+  readonly #resultSource: ResultSource;
   #producer: Producer | undefined;
   #ask: Ask | undefined;
+  readonly #warned = new Set<string>();
 
   /**
    * @param name of the app; shown, and prefixed to nothing
@@ -64,13 +76,21 @@ export class Lovage {
     this.#clock = parts.clock ?? systemClock;
     this.#log = parts.log ?? silentLogger;
     this.#config = readConfig(settings, this.#env);
-    this.schedule = new Schedule({
+    this.quarantine = new AppQuarantine({
+      open: () => this.backends.quarantine(),
+      producer: () => this.producer,
+    });
+    this.#resultSource = {
       ask: (op, params) => this.ask(op, params),
       clock: this.#clock,
       config: () => this.#config,
+    };
+    this.schedule = new Schedule({
+      ...this.#resultSource,
       events: new ScheduleEvents(() => this.#log),
       address: (signature, options) => this.#address(signature, options),
     });
+    this.#tellWarnings();
   }
 
   get config(): Config {
@@ -99,7 +119,7 @@ export class Lovage {
     if (typeof handler !== "function") {
       throw new InvalidInputError(`task ${JSON.stringify(name)} has no handler: app.task(name, options?, handler)`);
     }
-    const task = new Task<never[]>(this, name, options, handler);
+    const task = new Task<never[]>(this, name, annotated(name, options, this.#config.taskAnnotations), handler);
     this.registry.add(task);
     return task;
   }
@@ -111,18 +131,39 @@ export class Lovage {
 
   /** Send a signature; `options` win over its own. Resolves when the broker has the message. */
   async send(signature: Signature, options: ApplyOptions = {}): Promise<AsyncResult> {
-    const { message, queue } = this.#address(signature, { ...signature.options, ...options });
-    await this.ask("publish", { message, to: { queue } });
+    const { message, to } = this.#address(signature, { ...signature.options, ...options });
+    if (message.expiresMs !== undefined && message.expiresMs <= this.#clock.wallMs()) {
+      this.#log.warn(`Task ${message.task}[${message.id}] has expired before it is sent: it will not run`);
+    }
+    await this.ask("publish", { message, to });
+    currentTaskOrNone()?.addChild([[message.id, null], null]);
     return this.result(message.id);
   }
 
   /** A handle on the result of a task, by its id. */
   result<Result = unknown>(id: string): AsyncResult<Result> {
-    return new AsyncResult<Result>(id, {
-      ask: (op, params) => this.ask(op, params),
-      clock: this.#clock,
-      config: () => this.#config,
-    });
+    return new AsyncResult<Result>(id, this.#resultSource);
+  }
+
+  /**
+   * Handles on the results of several tasks, waited for together: any number, with one subscription.
+   *
+   * ```ts
+   * const values = await app.results(ids).get({ timeout: "1m" });
+   * ```
+   */
+  results<Result = unknown>(of: Iterable<string | AnyResult<Result>>): ResultSet<Result> {
+    const each = (one: string | AnyResult<Result>) => (typeof one === "string" ? this.result<Result>(one) : one);
+    return new ResultSet<Result>([...of].map(each), this.#resultSource);
+  }
+
+  /** The handle that a tuple stands for: Celery's `result_from_tuple`. @throws {InvalidInputError} it is none */
+  resultFromTuple(tuple: unknown): AnyResult {
+    const result = resultFromTuple(tuple, this.#resultSource);
+    if (result !== undefined) return result;
+    throw new InvalidInputError(
+      `a result's tuple is [[id, parent], null], or of a group [[id, parent], [tuple, …]], not ${textOf(tuple, 200)}`,
+    );
   }
 
   /** Ask the gateway: the app's own, or the worker's when this is a pool process. */
@@ -130,18 +171,32 @@ export class Lovage {
 
   /** The app's backends, opened on first use. */
   get backends(): Backends {
-    this.#backends ??= new Backends(this.#config, this.#log);
+    this.#backends ??= new Backends(this.#config, this.#log, this.#clock);
     return this.#backends;
+  }
+
+  /** The app's queues; of a worker and of those who send. */
+  get queues(): Queues {
+    this.#queues ??= new Queues(this.#config);
+    return this.#queues;
   }
 
   get gateway(): Gateway {
     this.#gateway ??= new Gateway({
       backends: this.backends,
-      producer: this.producer,
+      publishing: new Publishing({
+        config: this.#config,
+        queues: this.queues,
+        producer: this.producer,
+        broker: () => this.backends.broker(),
+        clock: this.#clock,
+      }),
       clock: this.#clock,
       events: this.schedule.events,
       resultExpiresMs: this.#config.resultExpiresMs,
+      protocol: this.#config.taskProtocol,
       place: placeOf(this.#config),
+      resultsAreSent: sendsResults(this.#config),
     });
     return this.#gateway;
   }
@@ -150,6 +205,7 @@ export class Lovage {
     this.#producer ??= new Producer({
       broker: () => this.backends.broker(),
       clock: this.#clock,
+      log: this.#log,
       name: `lovage client ${this.name}`,
       connectTimeoutMs: this.#config.brokerConnectionTimeoutMs,
     });
@@ -164,12 +220,14 @@ export class Lovage {
   /** Where the app logs. A program's choice, not a library's: silent until it is made. */
   useLog(log: Logger): void {
     this.#log = log;
+    this.#tellWarnings();
   }
 
   /** Close what was opened. The app can be used again: it opens anew. */
   async close(): Promise<void> {
-    const [producer, backends] = [this.#producer, this.#backends];
+    const [gateway, producer, backends] = [this.#gateway, this.#producer, this.#backends];
     this.#producer = this.#gateway = this.#backends = undefined;
+    gateway?.close();
     await producer?.close();
     await backends?.close();
   }
@@ -182,10 +240,21 @@ export class Lovage {
   reconfigure(changes: SettingsInput): void {
     const given = Object.entries(changes).filter(([, value]) => value !== undefined);
     this.#config = readConfig({ ...this.#settings, ...Object.fromEntries(given) }, this.#env);
+    this.#queues = undefined;
+  }
+
+  /** What of the settings has no effect, once in the process; a pool's process leaves it to its worker. */
+  #tellWarnings(): void {
+    if (this.#log === silentLogger || this.#ask !== undefined) return;
+    for (const warning of this.#config.warnings) {
+      if (!this.#warned.has(warning)) this.#log.warn(warning);
+      this.#warned.add(warning);
+    }
   }
 
   #address(signature: Signature, options: ApplyOptions): Addressed {
     const taskOptions = this.registry.get(signature.task)?.options ?? {};
-    return addressCall(signature, options, taskOptions, this.#config, this.#clock);
+    const addressing = { config: this.#config, queues: this.queues, clock: this.#clock };
+    return addressCall(signature, options, taskOptions, addressing);
   }
 }

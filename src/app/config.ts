@@ -4,7 +4,9 @@
  */
 
 import { InvalidConfigError, messageOf } from "../kit/errors.ts";
-import { type Rule, suggest } from "../kit/options.ts";
+import type { Rule } from "../kit/options.ts";
+import { nearest, newNameOf, whyNotOurs } from "./celery-settings.ts";
+import { camelCase } from "./setting-rules.ts";
 import type { Settings, SettingsInput } from "./settings.ts";
 import { EMBEDDED_SCHEMES, TABLE, type TableConfig } from "./settings-table.ts";
 
@@ -17,6 +19,8 @@ export interface Config extends TableConfig {
   readonly schedule: string;
   /** Zone of moments without an offset. */
   readonly timezone: string;
+  /** Settings of Celery's that were given and have no effect here, each with the reason: to be logged. */
+  readonly warnings: readonly string[];
 }
 
 export const DEFAULT_FILE_URL = "sqlite:lovage.db";
@@ -24,15 +28,23 @@ export const DEFAULT_FILE_URL = "sqlite:lovage.db";
 /** Celery's names that are not the camelCase of ours. */
 const ALIASES: Readonly<Record<string, keyof Settings>> = { brokerUrl: "broker", resultBackend: "backend" };
 
+/** What None means to Celery, where that is not the default. */
+const NONE: Partial<Record<keyof Settings, unknown>> = {
+  brokerConnectionMaxRetries: 0,
+  brokerHeartbeat: 0,
+  resultExpires: 0,
+};
+
 /** @throws {InvalidConfigError} names every setting that is unknown or wrong */
 export function readConfig(settings: SettingsInput, env: Readonly<Record<string, string | undefined>>): Config {
   const problems: string[] = [];
+  const warnings: string[] = [];
   const read: Partial<Record<keyof Settings, unknown>> = {};
   const take = (name: keyof Settings, readings: readonly unknown[], shown: string) => {
     try {
       read[name] = firstThatFits(TABLE[name].rule, readings, shown);
     } catch (error) {
-      problems.push(messageOf(error));
+      problems.push(...(error instanceof InvalidConfigError ? error.problems : [messageOf(error)]));
     }
   };
 
@@ -40,31 +52,62 @@ export function readConfig(settings: SettingsInput, env: Readonly<Record<string,
     take(name as keyof Settings, readingsOf(value.text), value.variable);
   }
   for (const [given, value] of Object.entries(settings)) {
-    if (value === undefined || value === null) continue;
-    const camel = given.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-    const name = ALIASES[camel] ?? camel;
-    if (Object.hasOwn(TABLE, name)) take(name as keyof Settings, [value], given);
-    else problems.push(`unknown setting ${JSON.stringify(given)}${suggest(name, Object.keys(TABLE))}`);
+    if (value === undefined) continue;
+    const name = knownAs(given);
+    if (isOurs(name)) {
+      const meant = value === null ? NONE[name] : value;
+      if (meant !== undefined) take(name, [meant], given);
+    } else if (value !== null) {
+      const why = whyNotOurs(name);
+      if (why === undefined) problems.push(unknown(given, name));
+      else warnings.push(`the setting ${given} is Celery's and has no effect here: ${why}`);
+    }
+  }
+  const { taskSoftTimeLimit: soft, taskTimeLimit: hard } = read as {
+    taskSoftTimeLimit?: number;
+    taskTimeLimit?: number;
+  };
+  if (soft !== undefined && hard !== undefined && hard > 0 && soft > hard) {
+    problems.push("taskSoftTimeLimit must not be longer than taskTimeLimit: the soft limit comes first");
   }
   if (problems.length > 0) throw new InvalidConfigError(problems);
 
-  const broker = (read.broker as string | undefined) ?? DEFAULT_FILE_URL;
+  const broker = (read.broker ?? read.brokerReadUrl ?? read.brokerWriteUrl ?? DEFAULT_FILE_URL) as string;
   const embedded = isEmbedded(broker);
   read.broker = broker;
   read.backend ??= embedded ? broker : undefined;
   read.schedule ??= embedded ? broker : DEFAULT_FILE_URL;
   read.timezone ??= read.enableUtc === false ? Intl.DateTimeFormat().resolvedOptions().timeZone : "UTC";
-  return complete(read);
+  return { ...complete(read), warnings };
+}
+
+/** In camelCase, by our name for it where that is another. */
+function knownAs(given: string): string {
+  const camel = camelCase(given);
+  return ALIASES[camel] ?? camel;
+}
+
+function isOurs(name: string): name is keyof Settings {
+  return Object.hasOwn(TABLE, name);
+}
+
+function unknown(given: string, name: string): string {
+  const newName = newNameOf(given, (camel) => isOurs(ALIASES[camel] ?? camel) || whyNotOurs(camel) !== undefined);
+  if (newName === undefined) return `unknown setting ${JSON.stringify(given)}${nearest(name, Object.keys(TABLE))}`;
+  const ours = knownAs(newName);
+  return `the setting ${given} is called ${isOurs(ours) ? `${ours} (${newName})` : newName}: names in capitals are not read`;
 }
 
 /** Every setting of the table, under the name that `Config` has for it. */
-function complete(read: Partial<Record<keyof Settings, unknown>>): Config {
+function complete(
+  read: Partial<Record<keyof Settings, unknown>>,
+): TableConfig & Pick<Config, "broker" | "schedule" | "timezone"> {
   const config: Record<string, unknown> = {};
   for (const name of Object.keys(TABLE) as (keyof Settings)[]) {
     const entry = TABLE[name];
     config["ms" in entry ? `${name}Ms` : name] = read[name] ?? entry.fallback;
   }
-  return config as unknown as Config;
+  return config as unknown as Config; // `readConfig` has filled in the three
 }
 
 /** It is in this process, or in a file of this machine. */
@@ -93,13 +136,23 @@ function upperSnake(camel: string): string {
   return camel.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
 }
 
-/** What the text of a variable may mean: a number, a yes or no, or itself. */
+/** What the text of a variable may mean: a number, a yes or no, a list or an object, or itself. */
 function readingsOf(value: string): unknown[] {
   const readings: unknown[] = [value];
   if (/^(true|1)$/i.test(value)) readings.unshift(true);
   if (/^(false|0)$/i.test(value)) readings.unshift(false);
   if (/^\d+(\.\d+)?$/.test(value)) readings.unshift(Number(value));
+  if (/^\s*[[{]/.test(value)) readings.unshift(...parsed(value));
   return readings;
+}
+
+/** A list or an object is written as JSON. */
+function parsed(value: string): unknown[] {
+  try {
+    return [JSON.parse(value)];
+  } catch {
+    return [];
+  }
 }
 
 function firstThatFits(rule: Rule<unknown>, readings: readonly unknown[], name: string): unknown {

@@ -7,6 +7,7 @@ import type { Duration } from "../kit/duration.ts";
 import { ContractError } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
 import type { DeliveryInfo } from "../pool/pool.ts";
+import type { ResultTuple } from "../protocol/result.ts";
 
 /** The request as Celery exposes it (PROTOCOL 5.5), in camelCase. */
 export interface TaskRequest {
@@ -71,10 +72,16 @@ export interface TaskContext {
   updateState(state: string, meta?: unknown): Promise<void>;
 }
 
+/** The same, seen from inside. */
+export interface RunningTask extends TaskContext {
+  /** The task sent another one: it is among the children of its result. */
+  addChild(tuple: ResultTuple): void;
+}
+
 /** One for the process, also when two copies of the package are loaded: a global command and the project's own library. */
 const SLOT: unique symbol = Symbol.for("lovage.currentTask");
-const shared = globalThis as { [SLOT]?: AsyncLocalStorage<TaskContext> };
-shared[SLOT] ??= new AsyncLocalStorage<TaskContext>();
+const shared = globalThis as { [SLOT]?: AsyncLocalStorage<RunningTask> };
+shared[SLOT] ??= new AsyncLocalStorage<RunningTask>();
 const storage = shared[SLOT];
 
 export class NoCurrentTaskError extends ContractError {
@@ -91,10 +98,10 @@ export function currentTask(): TaskContext {
 }
 
 /** The same, or undefined outside a task: what a producer uses to set the parent of what it sends. */
-export function currentTaskOrNone(): TaskContext | undefined {
+export function currentTaskOrNone(): RunningTask | undefined {
   return storage.getStore();
 }
 
-export function runInTask<T>(context: TaskContext, run: () => T): T {
+export function runInTask<T>(context: RunningTask, run: () => T): T {
   return storage.run(context, run);
 }

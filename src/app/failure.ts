@@ -4,6 +4,7 @@ import { exceptionOf } from "../protocol/exception.ts";
 import { EncodeError } from "../protocol/refusal.ts";
 import { pyRepr } from "../protocol/repr.ts";
 import { MaxRetriesExceededError, Retry } from "./retry.ts";
+import { TaskRevokedError } from "./task-error.ts";
 import { SoftTimeLimitExceeded } from "./task-outcomes.ts";
 
 /** A failure that no handler threw, such as arguments that do not fit. */
@@ -38,6 +39,9 @@ export function toFailure(thrown: unknown): TaskFailure {
   const [exc_type, exc_module] = known;
   // Celery's own soft limit carries no argument.
   const exc_message = exc_type === "SoftTimeLimitExceeded" ? [] : failure.exception.exc_message;
+  if (thrown instanceof TaskRevokedError) {
+    return { ...failure, exception: { exc_type, exc_message: [thrown.how], exc_module } };
+  }
   return { ...failure, exception: { exc_type, exc_message, exc_module } };
 }
 
@@ -47,6 +51,7 @@ function celeryName(thrown: unknown): readonly [string, string] | undefined {
     if (thrown instanceof SoftTimeLimitExceeded) return ["SoftTimeLimitExceeded", "billiard.exceptions"];
     if (thrown instanceof MaxRetriesExceededError) return ["MaxRetriesExceededError", "celery.exceptions"];
     if (thrown instanceof Retry) return ["Retry", "celery.exceptions"];
+    if (thrown instanceof TaskRevokedError) return ["TaskRevokedError", "celery.exceptions"];
     if (thrown instanceof EncodeError) return ["EncodeError", "kombu.exceptions"];
   } catch {
     // A proxy that throws at every look is none of them.
@@ -57,6 +62,7 @@ function celeryName(thrown: unknown): readonly [string, string] | undefined {
 /** The failure crosses a channel as plain JSON: what that cannot carry is shown. */
 function plain(argument: unknown): unknown {
   if (typeof argument === "string") return argument;
+  if (typeof argument === "number" && !Number.isFinite(argument)) return pyRepr(argument);
   try {
     return JSON.parse(JSON.stringify(argument)) as unknown;
   } catch {

@@ -2,34 +2,44 @@
  * Answers what tasks and clients ask (`pool/asks.ts`), on the app's own backends. A client asks its own gateway; a task in
  * a sub-process asks its worker's, over the pool's channel. Whoever asks, the same lines answer.
  */
+import { randomUUID } from "node:crypto";
 import type { Clock } from "../kit/clock.ts";
 import { InvalidInputError } from "../kit/errors.ts";
 import type { Ask, AskAnswer, AskOp, AskParams, SchedulePlace } from "../pool/asks.ts";
 import { encodeTask } from "../protocol/encode.ts";
-import { READY_STATES, type ResultDocument } from "../protocol/result.ts";
+import { encodeTaskV1 } from "../protocol/encode-v1.ts";
+import type { TaskMessage } from "../protocol/message.ts";
 import type { Callback, CancelAnswer, NewCallback } from "../schedule/callback.ts";
 import { cancelPage } from "../schedule/cancel-page.ts";
 import type { ScheduleEvents } from "../schedule/events.ts";
 import type { NewOccurrence, NewRecurrence, Plan, Recurrence } from "../schedule/recurrence.ts";
 import type { Target } from "../schedule/store.ts";
 import type { Backends } from "./backends.ts";
-import type { Producer } from "./producer.ts";
+import type { Publishing } from "./publishing.ts";
+import { ResultWatches } from "./result-watches.ts";
 
 type Answers = { readonly [Op in AskOp]: (params: AskParams<Op>) => Promise<AskAnswer<Op>> };
 
 export interface GatewayOptions {
   readonly backends: Backends;
-  readonly producer: Producer;
+  readonly publishing: Publishing;
   readonly clock: Clock;
   /** Told what this process changes in the schedule. */
   readonly events: ScheduleEvents;
   readonly resultExpiresMs: number;
+  /** Of task messages that are sent. */
+  readonly protocol: 1 | 2;
   readonly place: SchedulePlace;
+  /** The result backend sends results to who sent the task. */
+  readonly resultsAreSent: boolean;
 }
 
 export class Gateway {
   readonly #options: GatewayOptions;
   readonly #answers: Answers;
+  readonly #watches: ResultWatches;
+  /** Celery's oid, where results would be sent to: on every message, also where nobody listens there. */
+  readonly #oid = randomUUID();
   #onDue: (dueMs: number) => void = () => undefined;
   #onRevoked: (taskId: string) => void = () => undefined;
 
@@ -37,6 +47,8 @@ export class Gateway {
     this.#options = options;
     const store = () => options.backends.store();
     const results = () => options.backends.results();
+    const watches = new ResultWatches(results, options.clock);
+    this.#watches = watches;
     this.#answers = {
       "schedule.put": ({ callbacks }) => this.#put(callbacks),
       "schedule.cancel": async ({ target, abort }) => this.#tookBack(await (await store()).cancel(target, { abort })),
@@ -68,17 +80,26 @@ export class Gateway {
       "recurrence.cancel": async ({ target, abort }) =>
         this.#tookBack(await (await store()).recurrences.cancel(target, { abort })),
       publish: async ({ message, to }) => {
-        const { queue = "", exchange = "", routingKey = queue } = to;
-        await options.producer.publish({ exchange, routingKey }, encodeTask(message, options.clock.wallMs()));
+        const replying =
+          message.replyTo === undefined ? { ...message, replyTo: await this.#replyTo(message) } : message;
+        const encode = options.protocol === 1 ? encodeTaskV1 : encodeTask;
+        const wire = encode(replying, options.clock.wallMs());
+        await options.publishing.publish(wire, to, message.etaMs);
         return null;
       },
       "control.cast": async ({ command }) => {
         throw new InvalidInputError(`no broker carries the control command ${command.method}`);
       },
       "result.get": async ({ taskId }) => (await (await results()).get(taskId)) ?? null,
-      "result.wait": ({ taskId, timeoutMs }) => this.#wait(taskId, timeoutMs),
-      "result.store": async ({ document }) => {
-        await (await results()).store(document, options.resultExpiresMs);
+      "result.wait": ({ taskId, timeoutMs }) => watches.wait(taskId, timeoutMs),
+      "result.watch": (request) => watches.open(request),
+      "result.changes": ({ watch, timeoutMs }) => watches.changes(watch, timeoutMs),
+      "result.unwatch": async ({ watch }) => {
+        watches.close(watch);
+        return null;
+      },
+      "result.store": async ({ document, address }) => {
+        await (await results()).store(document, options.resultExpiresMs, address);
         return null;
       },
       "result.forget": async ({ taskId }) => {
@@ -98,6 +119,11 @@ export class Gateway {
     return this.#answers[op as AskOp](params as never);
   };
 
+  /** Who waits for a result is told that none will come. */
+  close(): void {
+    this.#watches.closeAll();
+  }
+
   /** Tell `listener` (the worker's scheduler) of each due time that this process adds. */
   listenForDue(listener: (dueMs: number) => void): void {
     this.#onDue = listener;
@@ -108,12 +134,34 @@ export class Gateway {
     this.#onRevoked = listener;
   }
 
-  async #put(callbacks: readonly NewCallback[]) {
+  /** Heard before the task is sent: its result may come at once. */
+  async #replyTo({ id, ignoreResult }: TaskMessage): Promise<string> {
+    if (!this.#options.resultsAreSent) return this.#oid;
+    const results = await this.#options.backends.results();
+    return (await results.replyTo?.(ignoreResult === true ? undefined : id)) ?? this.#oid;
+  }
+
+  /**
+   * A callback's result is sent to who put it, too; whether that process lives then, nobody knows. What a broker brought has its own address. A broker
+   * that is away keeps nothing from being scheduled.
+   */
+  async #withReplyTo(callbacks: readonly NewCallback[]): Promise<readonly NewCallback[]> {
+    const isOurs = ({ taskId, message }: NewCallback) => taskId === undefined && message.replyTo === undefined;
+    if (!this.#options.resultsAreSent || !callbacks.some(isOurs)) return callbacks;
+    const results = await this.#options.backends.results();
+    const replyTo = await results.replyTo?.().catch(() => undefined);
+    if (replyTo === undefined) return callbacks;
+    return callbacks.map((each) => (isOurs(each) ? { ...each, message: { ...each.message, replyTo } } : each));
+  }
+
+  async #put(given: readonly NewCallback[]) {
+    const callbacks = await this.#withReplyTo(given);
     const answers = await (await this.#options.backends.store()).put(callbacks);
     const tell = this.#options.events.listening("scheduled");
     let earliestMs = Number.POSITIVE_INFINITY;
     for (const [i, each] of answers.entries()) {
       if (each.put !== "added" && each.put !== "replaced") continue;
+      if (callbacks !== given) await (await this.#options.backends.results()).replyTo?.(each.id).catch(() => undefined);
       earliestMs = Math.min(earliestMs, each.dueMs);
       const callback = callbacks[i];
       if (tell === null || callback === undefined) continue;
@@ -172,23 +220,5 @@ export class Gateway {
       this.#options.events.listening("cancelled")?.({ id: answer.id, answer: answer.answer });
     }
     return answer;
-  }
-
-  async #wait(taskId: string, timeoutMs: number): Promise<ResultDocument | null> {
-    const results = await this.#options.backends.results();
-    let settle: (document: ResultDocument | null) => void = () => undefined;
-    const settled = new Promise<ResultDocument | null>((resolve) => {
-      settle = resolve;
-    });
-    const watch = await results.watch(taskId, (document) => {
-      if (READY_STATES.has(document.status)) settle(document);
-    });
-    const timeout = this.#options.clock.timeout(() => settle(null), timeoutMs);
-    try {
-      return await settled;
-    } finally {
-      timeout.cancel();
-      watch.stop();
-    }
   }
 }

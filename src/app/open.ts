@@ -3,6 +3,8 @@
  * and the package of a server's client is asked for when its URL is.
  */
 import type { Broker } from "../brokers/broker.ts";
+import { failover } from "../brokers/failover.ts";
+import type { Clock } from "../kit/clock.ts";
 import { ContractError, InvalidInputError } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
 import { redactUrl } from "../kit/redact.ts";
@@ -22,13 +24,33 @@ export class ResultsDisabledError extends ContractError {
   readonly code = "ERR_RESULTS_DISABLED";
 }
 
+/** One broker, or several of which the next is used when one cannot be. */
 export async function openBroker(config: Config, log: Logger): Promise<Broker> {
-  const url = config.broker;
+  // kombu's list of Sentinels leads to one Redis.
+  const urls = schemeOf(config.broker) === "sentinel" ? [config.broker] : config.broker.split(";");
+  const brokers = await Promise.all(urls.map((url) => openOneBroker(url.trim(), config, log)));
+  const [first, ...others] = brokers;
+  if (first === undefined) throw new InvalidInputError("broker names no URL");
+  return failover([first, ...others], { strategy: config.brokerFailoverStrategy, log });
+}
+
+async function openOneBroker(url: string, config: Config, log: Logger): Promise<Broker> {
   switch (schemeOf(url)) {
     case "amqp":
+    case "pyamqp":
     case "amqps": {
       const { openRabbitmqBroker } = await import("../brokers/rabbitmq/broker.ts");
-      return openRabbitmqBroker(url, { log, heartbeat: Math.round(config.brokerHeartbeatMs / 1_000) });
+      const heartbeat = Math.round(config.brokerHeartbeatMs / 1_000);
+      return openRabbitmqBroker(url.replace(/^pyamqp:/i, "amqp:"), { log, heartbeat, useSsl: config.brokerUseSsl });
+    }
+    case "redis":
+    case "rediss":
+    case "redis+sentinel":
+    case "rediss+sentinel":
+    case "sentinel": {
+      const { openRedisBroker } = await import("../brokers/redis.ts");
+      const { brokerTransportOptions: transport, brokerUseSsl: useSsl } = config;
+      return openRedisBroker(url, { log, transport, useSsl });
     }
     case "sqlite": {
       const { openSqliteBroker } = await import("../brokers/sqlite.ts");
@@ -42,19 +64,50 @@ export async function openBroker(config: Config, log: Logger): Promise<Broker> {
 }
 
 /** @throws {ResultsDisabledError} no backend is set */
-export async function openResultBackend(config: Config, log: Logger): Promise<ResultBackend> {
+export async function openResultBackend(
+  config: Config,
+  log: Logger,
+  over: { readonly broker: () => Promise<Broker>; readonly clock: Clock },
+): Promise<ResultBackend> {
   const url = config.backend;
   if (url === undefined) {
     throw new ResultsDisabledError(
       'results are not kept: set a backend, such as new Lovage(name, { backend: "sqlite:results.db" }) or LOVAGE_RESULT_BACKEND',
     );
   }
-  if (schemeOf(url) === "sqlite") {
-    const { openSqliteResults } = await import("../results/sqlite.ts");
-    return openSqliteResults(fileOf(url), { log, durability: config.durability });
+  switch (schemeOf(url)) {
+    case "sqlite": {
+      const { openSqliteResults } = await import("../results/sqlite.ts");
+      return openSqliteResults(fileOf(url), { log, durability: config.durability });
+    }
+    case "rpc": {
+      const [{ RpcResults }, { Replies }] = await Promise.all([import("../results/rpc.ts"), import("./replies.ts")]);
+      const { resultExpiresMs: expiresMs, resultPersistent: persistent, brokerConnectionTimeoutMs } = config;
+      const carrier = new Replies({ ...over, log, connectTimeoutMs: brokerConnectionTimeoutMs });
+      return new RpcResults({ carrier, expiresMs, persistent, clock: over.clock, log });
+    }
+    case "memory": {
+      const { openMemoryResults } = await import("../results/memory.ts");
+      return openMemoryResults(url);
+    }
+    default: {
+      const { openRedisResults } = await import("../results/redis.ts");
+      return openRedisResults(url, {
+        log,
+        transport: config.resultBackendTransportOptions,
+        ssl: config.redisBackendUseSsl,
+        username: config.redisUsername,
+        password: config.redisPassword,
+        connectMs: config.redisSocketConnectTimeoutMs,
+        answerMs: config.redisSocketTimeoutMs,
+      });
+    }
   }
-  const { openMemoryResults } = await import("../results/memory.ts");
-  return openMemoryResults(url);
+}
+
+/** Results are sent to who sent the task, which must be heard before: `replyTo` of the backend. */
+export function sendsResults({ backend }: Config): boolean {
+  return backend !== undefined && schemeOf(backend) === "rpc";
 }
 
 export async function openScheduleStore(config: Config, log: Logger): Promise<ScheduleStore> {

@@ -15,9 +15,11 @@ import type { Ask } from "../pool/asks.ts";
 import type { Job, Outcome } from "../pool/pool.ts";
 import { decodeBody, type TaskCall } from "../protocol/decode.ts";
 import { encodeJson } from "../protocol/json.ts";
-import { READY_STATES } from "../protocol/result.ts";
+import { READY_STATES, type ResultTuple } from "../protocol/result.ts";
+import { taskResult } from "../protocol/task-result.ts";
+import { addressOf } from "../results/backend.ts";
 import { bindArguments } from "./bind-arguments.ts";
-import type { Fence, RetryOptions, TaskContext, TaskRequest } from "./context.ts";
+import type { Fence, RetryOptions, RunningTask, TaskRequest } from "./context.ts";
 import { runInTask } from "./context.ts";
 import { failureOf, toFailure } from "./failure.ts";
 import type { TaskRegistry } from "./registry.ts";
@@ -56,11 +58,11 @@ export async function runTask(job: Job, options: RunTaskOptions): Promise<Outcom
   }
   const outcome = await run.outcome();
   run.close();
-  return outcome;
+  return run.children.length === 0 ? outcome : { ...outcome, children: run.children };
 }
 
 /** The run, and what its handler sees of it as `currentTask()`. */
-class TaskRun implements TaskContext {
+class TaskRun implements RunningTask {
   readonly signal: AbortSignal;
   readonly fence?: Fence;
   readonly #job: Job;
@@ -76,6 +78,8 @@ class TaskRun implements TaskContext {
   #softError: SoftTimeLimitExceeded | undefined;
   #retry: Retry | undefined;
   #ended = false;
+  readonly #children: ResultTuple[] = [];
+  #isFull = false;
 
   constructor(job: Job, task: RegisteredTask, call: TaskCall, options: RunTaskOptions) {
     this.#job = job;
@@ -90,6 +94,7 @@ class TaskRun implements TaskContext {
   async outcome(): Promise<Outcome> {
     let value: unknown;
     try {
+      if (this.#job.trackStarted === true) await this.#tellStarted();
       const bound = await bindArguments(this.#task, this.#call.args, this.#call.kwargs);
       if ("failure" in bound) return { kind: "failed", error: bound.failure, expected: false };
       // Who would listen for an abort that has come already?
@@ -119,6 +124,18 @@ class TaskRun implements TaskContext {
     this.#ended = true;
     this.#softLimit?.alarm.clear();
     this.#softLimit?.stopListening();
+  }
+
+  get children(): readonly ResultTuple[] {
+    return this.#children;
+  }
+
+  addChild(tuple: ResultTuple): void {
+    if (this.#ended) return;
+    if (this.#children.length < MAX_CHILDREN) this.#children.push(tuple);
+    if (this.#children.length !== MAX_CHILDREN || this.#isFull) return;
+    this.#isFull = true;
+    this.log.warn(`The task has sent ${MAX_CHILDREN} others; the children of its result end with them`);
   }
 
   get request(): TaskRequest {
@@ -219,19 +236,27 @@ class TaskRun implements TaskContext {
         `updateState(${JSON.stringify(state)}): the task has ended; await updateState() in its handler`,
       );
     }
-    const { id, group, parentId } = this.#job.message;
-    await this.#options.ask("result.store", {
-      document: {
-        task_id: id,
-        status: state,
-        result: encodeJson(meta, "meta"),
-        traceback: null,
-        children: null,
-        date_done: null,
-        ...(group === undefined ? {} : { group_id: group }),
-        ...(parentId === undefined ? {} : { parent_id: parentId }),
-      },
-    });
+    await this.#store(state, encodeJson(meta, "meta"));
+  }
+
+  /** Before anything that the handler stores. What cannot be stored does not keep the task from running. */
+  async #tellStarted(): Promise<void> {
+    try {
+      await this.#store("STARTED", encodeJson({ pid: process.pid, hostname: this.#job.hostname }));
+    } catch (error) {
+      this.log.warn(`The state STARTED could not be stored: ${messageOf(error)}`);
+    }
+  }
+
+  async #store(status: string, result: string): Promise<void> {
+    const { message, hostname, deliveryInfo, resultExtended } = this.#job;
+    const { clock, ask } = this.#options;
+    const document = taskResult(
+      message,
+      { status, result, children: this.#children, nowMs: clock.wallMs() },
+      resultExtended === true ? { hostname, queue: deliveryInfo?.routingKey } : undefined,
+    );
+    await ask("result.store", { document, address: addressOf(message) });
   }
 
   #limitSoftly(limitMs: number): AbortSignal {
@@ -252,6 +277,9 @@ class TaskRun implements TaskContext {
     return controller.signal;
   }
 }
+
+/** Of one result: each has its place in the document, and a task may send 10^6. */
+const MAX_CHILDREN = 10_000;
 
 type Handler = (...args: readonly unknown[]) => unknown;
 

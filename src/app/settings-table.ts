@@ -1,7 +1,12 @@
 /** Each setting's rule and default, in one table: `Settings` is what users write, `Config` what the code reads. */
 import { DEFAULT_MAX_COUNTDOWN_MS } from "../kit/duration.ts";
 import { duration, flag, listOf, oneOf, type Rule, text, whole } from "../kit/options.ts";
-import type { Routes } from "./router.ts";
+import { textOf } from "../kit/printable.ts";
+import { annotationsRule } from "./annotations.ts";
+import { queuesRule } from "./queue-options.ts";
+import { retryPolicyRule } from "./retry-policy.ts";
+import { routesRule } from "./router.ts";
+import { compressionName, contentName, deliveryMode, serializerName, table } from "./setting-rules.ts";
 import type { Settings } from "./settings.ts";
 
 const DAY_MS = 86_400_000;
@@ -50,12 +55,12 @@ export const TABLE = {
   brokerTransportOptions: setting(table(), {}),
   brokerNativeDelayedDeliveryQueueType: setting(oneOf("quorum", "classic"), "quorum"),
 
-  acceptContent: setting(listOf(text()), ["json"]),
-  resultAcceptContent: setting(listOf(text())),
-  taskSerializer: setting(text(), "json"),
-  resultSerializer: setting(text(), "json"),
-  taskCompression: setting(text()),
-  resultCompression: setting(text()),
+  acceptContent: setting(listOf(contentName), ["json"]),
+  resultAcceptContent: setting(listOf(contentName)),
+  taskSerializer: setting(serializerName, "json"),
+  resultSerializer: setting(serializerName, "json"),
+  taskCompression: setting(compressionName),
+  resultCompression: setting(compressionName),
   taskProtocol: setting(among<1 | 2>(1, 2), 2),
   timezone: setting(zone),
   enableUtc: setting(flag(), true),
@@ -74,13 +79,13 @@ export const TABLE = {
   taskDefaultPriority: setting(whole({ max: 255 })),
   taskQueueMaxPriority: setting(whole({ min: 1, max: 255 })),
   taskInheritParentPriority: setting(flag(), false),
-  taskQueues: setting(unread<NonNullable<Settings["taskQueues"]>>()),
-  taskRoutes: setting(unread<Routes>()),
+  taskQueues: setting(queuesRule),
+  taskRoutes: setting(routesRule),
   taskCreateMissingQueues: setting(flag(), true),
   taskCreateMissingQueueType: setting(oneOf("classic", "quorum"), "classic"),
   taskCreateMissingQueueExchangeType: setting(text()),
   taskPublishRetry: setting(flag(), true),
-  taskPublishRetryPolicy: setting(table(), {}),
+  taskPublishRetryPolicy: setting(retryPolicyRule, {}),
 
   taskAcksLate: setting(flag(), false),
   taskAcksOnFailureOrTimeout: setting(flag(), true),
@@ -92,8 +97,8 @@ export const TABLE = {
   taskTrackStarted: setting(flag(), false),
   taskTimeLimit: lasting(),
   taskSoftTimeLimit: lasting(),
-  taskDefaultRateLimit: setting(unread<string | number>()),
-  taskAnnotations: setting(unread<NonNullable<Settings["taskAnnotations"]>>()),
+  taskDefaultRateLimit: setting(rateLimit),
+  taskAnnotations: setting(annotationsRule),
 
   resultExpires: lasting(DAY_MS),
   resultExtended: setting(flag(), false),
@@ -138,18 +143,6 @@ export type TableConfig = {
   readonly [Name in keyof Table as Table[Name] extends { readonly ms: true } ? `${Name}Ms` : Name]: Value<Table[Name]>;
 };
 
-/** Read by whoever it is for, who knows its shape. */
-function unread<T>(): Rule<T> {
-  return (value) => value as T;
-}
-
-function table(): Rule<Readonly<Record<string, unknown>>> {
-  return (value, name) => {
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-    throw new TypeError(`${name} must be an object, such as {}`);
-  };
-}
-
 function tls(): Rule<boolean | Readonly<Record<string, unknown>>> {
   return (value, name) => (typeof value === "boolean" ? value : table()(value, name));
 }
@@ -162,10 +155,13 @@ function among<T extends number>(...allowed: readonly T[]): Rule<T> {
   };
 }
 
-function deliveryMode(value: unknown, name: string): 1 | 2 {
-  if (value === 2 || value === "persistent") return 2;
-  if (value === 1 || value === "transient") return 1;
-  throw new TypeError(`${name} must be 2 ("persistent") or 1 ("transient"); it was ${JSON.stringify(value)}`);
+/** Celery's rate: so many a second, or "10/s", "100/m", "1000/h". */
+function rateLimit(value: unknown, name: string): string | number {
+  if (typeof value === "number" && Number.isFinite(value) && value >= 0) return value;
+  if (typeof value === "string" && /^\d+(\.\d+)?(\/[smh]?)?$/.test(value)) return value;
+  throw new TypeError(
+    `${name} must be a number a second, or a text such as "10/s", "100/m" or "1000/h"; it was ${textOf(value, 80)}`,
+  );
 }
 
 function zone(value: unknown, name: string): string {

@@ -3,7 +3,9 @@
  * Lovage has. Durations: a number is seconds, a string carries its unit.
  */
 import type { Duration } from "../kit/duration.ts";
-import type { QueueOptions } from "./queues.ts";
+import type { TaskAnnotations } from "./annotations.ts";
+import type { QueueOptions } from "./queue-options.ts";
+import type { RetryPolicy } from "./retry-policy.ts";
 import type { RouteOptions, Routes } from "./router.ts";
 
 /** What `new Lovage(name, settings)` takes. */
@@ -114,8 +116,8 @@ export interface Settings {
   readonly taskCreateMissingQueueExchangeType?: string | undefined;
   /** Try a publish again when the broker is away. Default true. */
   readonly taskPublishRetry?: boolean | undefined;
-  /** Default { max_retries: 3, interval_start: 0, interval_step: 0.2, interval_max: 1 }, in seconds. */
-  readonly taskPublishRetryPolicy?: Readonly<Record<string, unknown>> | undefined;
+  /** Default { maxRetries: 3, intervalStart: 0, intervalStep: 0.2, intervalMax: 1 }, in seconds. */
+  readonly taskPublishRetryPolicy?: RetryPolicy | undefined;
 
   // Life of a task
   readonly taskAcksLate?: boolean | undefined;
@@ -135,7 +137,7 @@ export interface Settings {
   /** "10/s", "100/m", "1000/h" or a number a second, of each task in each worker. Default: no limit. */
   readonly taskDefaultRateLimit?: string | number | undefined;
   /** Options of tasks by name or glob, over what the code says: Celery's `task_annotations`. */
-  readonly taskAnnotations?: Readonly<Record<string, Readonly<Record<string, unknown>>>> | undefined;
+  readonly taskAnnotations?: TaskAnnotations | readonly TaskAnnotations[] | undefined;
 
   // Results
   /** How long results are kept, and callbacks that have ended; those with a key for at least 7 days. Default 1 day; 0 = for ever. */
@@ -204,4 +206,4 @@ export interface Settings {
 /** Settings in Celery's spelling are taken too: `task_acks_late` is `taskAcksLate`. */
 export type SettingsInput = Settings & { readonly [celeryName: `${string}_${string}`]: unknown };
 
-export type { QueueOptions, RouteOptions, Routes };
+export type { QueueOptions, RetryPolicy, RouteOptions, Routes };

@@ -21,8 +21,14 @@ export type ErrorClass = abstract new (...args: never[]) => Error;
 
 /** Durations: a number is seconds, a string carries its unit ("1500ms", "5m", "PT1H"). */
 export interface TaskOptions {
-  /** Queue that its messages go to. Default: the app's `taskDefaultQueue` ("celery"). */
+  /** Queue that its messages go to. Default: what `taskRoutes` say, else the app's `taskDefaultQueue` ("celery"). */
   readonly queue?: string;
+  /** With `routingKey`: where its messages are published, instead of the queue's own exchange. */
+  readonly exchange?: string;
+  /** Default: the queue's. Of no effect on a queue with a direct exchange, unless `exchange` is given too. */
+  readonly routingKey?: string;
+  /** Whether its messages survive a restart of the broker (2, "persistent") or not. Default: the app's `taskDefaultDeliveryMode`. */
+  readonly deliveryMode?: 1 | 2 | "persistent" | "transient";
   /** 0 … 255; on RabbitMQ higher is sooner. Celery: `priority`. */
   readonly priority?: number;
   /** Latest start after sending. Celery: `expires`. */

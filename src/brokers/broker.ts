@@ -23,8 +23,8 @@ export interface BrokerTraits {
   readonly durability: "strict" | "process" | "memory" | "broker";
   /** The broker drops a message whose `expiration` has passed. */
   readonly expires: boolean;
-  /** Which of two waiting messages goes first: RabbitMQ's highest priority, Redis' lowest, or the older one in any case. */
-  readonly priorities: "highest-first" | "lowest-first" | "none";
+  /** Which of two waiting messages goes first: RabbitMQ's highest priority, or Redis' lowest. */
+  readonly priorities: "highest-first" | "lowest-first";
 }
 
 export interface ConnectOptions {

@@ -50,7 +50,7 @@ export class SqliteBroker implements Broker {
   }
 
   get traits(): BrokerTraits {
-    return { transport: "sqlite", durability: this.#file.durability, expires: false, priorities: "none" };
+    return { transport: "sqlite", durability: this.#file.durability, expires: false, priorities: "highest-first" };
   }
 
   async connect({ timeoutMs }: ConnectOptions): Promise<BrokerConnection> {

@@ -5,7 +5,7 @@
 import type { Clock, Timeout } from "../kit/clock.ts";
 import { ClosedError, OutcomeUnknownError, TimeoutError } from "../kit/errors.ts";
 import { Fifo } from "../kit/fifo.ts";
-import { type Ask, type AskOp, changesSomething } from "../pool/asks.ts";
+import { type Ask, type AskOp, changesSomething, waitsForNews } from "../pool/asks.ts";
 import { fromRemoteError, type RemoteError } from "../pool/prefork/remote-error.ts";
 
 export interface AskClientOptions {
@@ -48,7 +48,7 @@ export class AskClient {
       const pending: Pending = { op, params, resolve: resolve as (value: unknown) => void, reject, timeout: undefined };
       if (this.#closed !== undefined) reject(new ClosedError(this.#closed));
       // Results may be waited for for hours: they must not hold up what those tasks themselves ask for.
-      else if (op === "result.wait" || this.#inWindow < this.#window) this.#send(pending);
+      else if (waitsForNews(op) || this.#inWindow < this.#window) this.#send(pending);
       else this.#queue.push(pending);
     });
 
@@ -85,7 +85,7 @@ export class AskClient {
       pending.reject(error as Error);
       return;
     }
-    if (pending.op !== "result.wait") this.#inWindow += 1;
+    if (!waitsForNews(pending.op)) this.#inWindow += 1;
     this.#pending.set(id, pending);
     pending.timeout = clock.timeout(() => this.#onDeadline(id), this.#deadlineOf(pending));
   }
@@ -96,7 +96,7 @@ export class AskClient {
     if (pending === undefined) return undefined;
     this.#pending.delete(id);
     pending.timeout?.cancel();
-    if (pending.op !== "result.wait") {
+    if (!waitsForNews(pending.op)) {
       this.#inWindow -= 1;
       const next = this.#queue.shift();
       if (next !== undefined) this.#send(next);
@@ -117,7 +117,7 @@ export class AskClient {
   }
 
   #deadlineOf({ op, params }: Pending): number {
-    if (op !== "result.wait") return this.#deadlineMs;
+    if (!waitsForNews(op)) return this.#deadlineMs;
     const { timeoutMs } = params as { readonly timeoutMs: number };
     return Math.min(LONGEST_TIMEOUT_MS, Math.max(0, timeoutMs) + this.#deadlineMs);
   }

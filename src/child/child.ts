@@ -98,8 +98,7 @@ export class Child {
   }
 
   async #run(run: number, job: Job): Promise<void> {
-    const { registry } = this.#app ?? {};
-    if (registry === undefined) return; // no worker sends a job before "ready"
+    if (this.#app === undefined) return; // no worker sends a job before "ready"
     const controller = new AbortController();
     this.#running = { run, controller };
     // It must be in the pipe before the handler's first instruction: whatever that does to this process, the worker
@@ -107,6 +106,7 @@ export class Child {
     this.#channel.send({ kind: "accept", run });
     this.#channel.flush();
     if (this.#channel.unsentBytes > 0) await this.#channel.drained();
+    const { registry } = this.#app;
     const { log, clock } = this.#parts;
     const outcome = await runTask(job, { registry, ask: this.#asks.ask, log, clock, signal: controller.signal });
     this.#running = undefined;

@@ -15,7 +15,7 @@ export async function banner(worker: Worker, file: string): Promise<string> {
   const store = await app.backends.store();
   const rows: [string, string][] = [
     ["app", `${app.name} (${relative(process.cwd(), file) || file})`],
-    ["broker", redactUrl(config.broker)],
+    ["broker", redactUrl(config.brokerReadUrl ?? config.broker)],
     ["results", config.backend === undefined ? "disabled" : redactUrl(config.backend)],
     ["schedule", `${redactUrl(config.schedule)}, ${levelText(config.schedule, store.durability)}`],
     ["pool", `${pool}, concurrency ${concurrency}`],

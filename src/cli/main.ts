@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { callCommand } from "./commands/call.ts";
+import { purgeCommand } from "./commands/purge.ts";
 import { quarantineCommand } from "./commands/quarantine.ts";
 import { resultCommand } from "./commands/result.ts";
 import { scheduleCommand } from "./commands/schedule.ts";
@@ -21,7 +22,15 @@ function program(): Command {
     .option("--result-backend <url>", "result backend URL; wins over the app's")
     .option("--schedule <url>", "schedule store URL; wins over the app's")
     .exitOverride();
-  for (const command of [workerCommand(), callCommand(), resultCommand(), scheduleCommand(), quarantineCommand()]) {
+  const commands = [
+    workerCommand(),
+    callCommand(),
+    resultCommand(),
+    scheduleCommand(),
+    quarantineCommand(),
+    purgeCommand(),
+  ];
+  for (const command of commands) {
     lovage.addCommand(inherit(command));
   }
   return lovage;

@@ -12,20 +12,23 @@ interface GlobalOptions {
   readonly schedule?: string;
 }
 
-/** @throws {InvalidInputError} there is no -A */
-export async function requireApp(command: Command): Promise<{ app: Lovage; file: string }> {
+/** @param settings that win over the app's own  @throws {InvalidInputError} there is no -A */
+export async function requireApp(
+  command: Command,
+  settings: SettingsInput = {},
+): Promise<{ app: Lovage; file: string }> {
   const { app: file } = command.optsWithGlobals<GlobalOptions>();
   if (file === undefined) {
     throw new InvalidInputError(
       `${command.name()} needs -A FILE, the file that exports your app: lovage -A tasks.ts ${command.name()}`,
     );
   }
-  return { app: await openApp(command), file };
+  return { app: await openApp(command, settings), file };
 }
 
-export async function openApp(command: Command): Promise<Lovage> {
+export async function openApp(command: Command, settings: SettingsInput = {}): Promise<Lovage> {
   const { app: file, broker, resultBackend, schedule } = command.optsWithGlobals<GlobalOptions>();
-  const changes: SettingsInput = { broker, backend: resultBackend, schedule };
+  const changes: SettingsInput = { ...settings, broker, backend: resultBackend, schedule };
   if (file === undefined) return new Lovage("cli", changes);
   const app = await findApp(file);
   app.reconfigure(changes);

@@ -5,6 +5,7 @@
  */
 import type { TaskMessage } from "../protocol/message.ts";
 import type { ResultDocument } from "../protocol/result.ts";
+import type { ResultAddress } from "../results/backend.ts";
 import type {
   Callback,
   CallbackState,
@@ -26,11 +27,30 @@ export interface SchedulePlace {
   readonly maxPending: number;
 }
 
-/** Where a task message goes. The exchange and key are the queue's own unless they are given (PROTOCOL 4.1). */
+/**
+ * Where a task message goes, and how it is sent. The exchange and key are the queue's own unless both are given; exchange "" with a key is the
+ * queue of that name, and no other (PROTOCOL 4.1).
+ */
 export interface Destination {
   readonly queue?: string;
   readonly exchange?: string;
+  /** Of an exchange that no queue of the app has. Default: the queue's. */
+  readonly exchangeType?: string;
   readonly routingKey?: string;
+  /** 2: it survives a restart of the broker. Default: the queue's, else `taskDefaultDeliveryMode`. */
+  readonly deliveryMode?: 1 | 2;
+  /** Default: `taskPublishRetry`. */
+  readonly retry?: boolean;
+  /** Over `taskPublishRetryPolicy`. */
+  readonly retryPolicy?: PublishRetryPolicy;
+}
+
+/** Times in ms; what is left out is the app's. */
+export interface PublishRetryPolicy {
+  readonly maxRetries?: number;
+  readonly intervalStartMs?: number;
+  readonly intervalStepMs?: number;
+  readonly intervalMaxMs?: number;
 }
 
 /** How the body of a message is written. Default: `taskSerializer` and `taskCompression`. */
@@ -75,7 +95,12 @@ export interface Asks {
   "result.get": { params: { taskId: string }; answer: ResultDocument | null };
   /** Answers the final document, or null when the time (ms) ran out. */
   "result.wait": { params: { taskId: string; timeoutMs: number }; answer: ResultDocument | null };
-  "result.store": { params: { document: ResultDocument }; answer: null };
+  /** Follow some tasks: answers the name of the watch. With `endsOnly` no state is told but the last. */
+  "result.watch": { params: { taskIds: readonly string[]; endsOnly: boolean }; answer: string };
+  /** Documents that came since, as soon as there is one; none when the time (ms) ran out; null: the watch was given up. */
+  "result.changes": { params: { watch: string; timeoutMs: number }; answer: ResultDocument[] | null };
+  "result.unwatch": { params: { watch: string }; answer: null };
+  "result.store": { params: { document: ResultDocument; address?: ResultAddress }; answer: null };
   "result.forget": { params: { taskId: string }; answer: null };
 }
 
@@ -107,9 +132,19 @@ const KINDS: { readonly [Op in AskOp]: "reads" | "change" } = {
   "control.cast": "change",
   "result.get": "reads",
   "result.wait": "reads",
+  "result.watch": "reads",
+  "result.changes": "reads",
+  "result.unwatch": "reads",
   "result.store": "change",
   "result.forget": "change",
 };
+
+/** Operations that wait for something to happen, as long as their `timeoutMs` says. */
+const WAITS: ReadonlySet<AskOp> = new Set(["result.wait", "result.changes"]);
+
+export function waitsForNews(op: AskOp): boolean {
+  return WAITS.has(op);
+}
 
 export const ASK_OPS: ReadonlySet<string> = new Set(Object.keys(KINDS));
 

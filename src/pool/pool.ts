@@ -11,6 +11,10 @@ export interface Job {
   readonly hostname: string;
   /** Where it came from: PROTOCOL 5.5. */
   readonly deliveryInfo?: DeliveryInfo;
+  /** Store STARTED before the handler runs. */
+  readonly trackStarted?: boolean;
+  /** What the run stores carries name, arguments, worker, retries and queue, too. */
+  readonly resultExtended?: boolean;
   /** Set when it runs a callback: what the handler sees as its fence (SEMANTICS G8). */
   readonly fence?: { readonly id: string; readonly attempt: number; readonly token: number };
 }

@@ -50,6 +50,20 @@ export function jsonMembers(text: string): Map<string, string> {
   return members;
 }
 
+/** The raw text of each element of the array that the text holds; `text` must be valid JSON, as above. */
+export function jsonElements(text: string): string[] {
+  const elements: string[] = [];
+  let at = skipSpace(text, text.indexOf("[") + 1);
+  while (at < text.length && text.charCodeAt(at) !== CLOSE_BRACKET) {
+    const end = endOfValue(text, at);
+    elements.push(text.slice(at, end).trimEnd());
+    at = skipSpace(text, end);
+    if (text.charCodeAt(at) !== COMMA) break;
+    at = skipSpace(text, at + 1);
+  }
+  return elements;
+}
+
 /** An object of JSON, and not one that a typed value became. */
 export function isPlain(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null) return false;

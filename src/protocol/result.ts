@@ -1,6 +1,7 @@
 /** A result document, field by field as Celery stores it (PROTOCOL 10.2), its states, and its text. */
 import { isoFromMs } from "../kit/iso8601.ts";
 import { decodeJson, encodeJson, isPlain, jsonMembers } from "./json.ts";
+import type { JsonLimits } from "./limits.ts";
 import { DecodeError, quoted } from "./refusal.ts";
 
 /** Custom states of `updateState` are any other text. */
@@ -43,6 +44,8 @@ export interface ResultDocument {
   /** JSON texts. */
   readonly args?: string;
   readonly kwargs?: string;
+  /** The task's stamps by name (PROTOCOL 11.7). Celery has each at top level, and their names in `stamped_headers`. */
+  readonly stamps?: Readonly<Record<string, unknown>>;
 }
 
 /** An exception as data (PROTOCOL 10.3): shown, never rebuilt by name. */
@@ -65,23 +68,46 @@ export function pythonTimestamp(ms: number): string {
 
 const RAW = ["result", "args", "kwargs"] as const;
 const OPTIONAL_TEXT = ["group_id", "parent_id", "name", "worker", "queue"] as const;
+const OWN: ReadonlySet<string> = new Set([
+  ...["task_id", "status", "traceback", "children", "date_done", "retries", "stamped_headers", "__proto__"],
+  ...RAW,
+  ...OPTIONAL_TEXT,
+]);
+
+/** Of what workers wrote: a result may be larger than a message, and a task may have sent 10^6 others. Who reads the result has limits of his own. */
+const LIMITS: JsonLimits = {
+  maxBytes: Number.POSITIVE_INFINITY,
+  maxDepth: 1_000,
+  maxKeys: Number.POSITIVE_INFINITY,
+  maxKeysInAll: Number.POSITIVE_INFINITY,
+};
 
 /** The document as Celery's JSON backends store it. `result`, `args` and `kwargs` must be JSON texts; they go in as they are. */
 export function encodeResult(document: ResultDocument): string {
-  const { task_id, status, result, traceback, children, date_done, args, kwargs, ...rest } = document;
-  const head = encodeJson({ status, traceback, children, date_done, ...rest, task_id }, "the result document");
-  const raw = [`"result":${result}`];
-  if (args !== undefined) raw.push(`"args":${args}`);
-  if (kwargs !== undefined) raw.push(`"kwargs":${kwargs}`);
-  return `{${raw.join(",")},${head.slice(1)}`;
+  const { task_id, status, result, traceback, children, date_done, args, kwargs, stamps, ...rest } = document;
+  const fields = { traceback, children, date_done, ...rest, ...stampsOf(stamps), task_id };
+  const text = encodeJson(fields, "the result document", LIMITS);
+  // The status first, as Celery has it: who looks for it need not read the rest.
+  let raw = `{"status": ${encodeJson(status)}, "result": ${result}, `;
+  if (args !== undefined) raw += `"args": ${args}, `;
+  if (kwargs !== undefined) raw += `"kwargs": ${kwargs}, `;
+  return raw + text.slice(1);
+}
+
+/** Each stamp at top level, beside its name in a list; one that would hide a field of ours stays out. */
+function stampsOf(stamps: Readonly<Record<string, unknown>> | undefined): Record<string, unknown> {
+  if (stamps === undefined) return {};
+  const top: Record<string, unknown> = { stamped_headers: Object.keys(stamps) };
+  for (const [name, value] of Object.entries(stamps)) if (!OWN.has(name)) top[name] = value;
+  return top;
 }
 
 /**
- * The document of a text that Celery stored. What ours has no field for (stamps) is passed over.
+ * The document of a text that Celery stored. What ours has no field for is passed over.
  * @throws {DecodeError} the text is not that of a result document
  */
 export function decodeResult(text: string): ResultDocument {
-  const value = decodeJson(text);
+  const value = decodeJson(text, LIMITS);
   if (!isPlain(value)) throw wrong("it", value, "an object");
   const { task_id, status, traceback = null, children = null, date_done = null, retries } = value;
   if (typeof task_id !== "string" || task_id === "") throw wrong("task_id", task_id, "a text");
@@ -104,7 +130,19 @@ export function decodeResult(text: string): ResultDocument {
     const slice = raw.get(name);
     if (slice !== undefined) document[name] = slice;
   }
+  const stamps = stampsIn(value);
+  if (stamps !== undefined) document.stamps = stamps;
   return document as unknown as ResultDocument;
+}
+
+function stampsIn(value: Readonly<Record<string, unknown>>): Record<string, unknown> | undefined {
+  const names = value.stamped_headers;
+  if (!Array.isArray(names)) return undefined;
+  const stamps: Record<string, unknown> = {};
+  for (const name of names) {
+    if (typeof name === "string" && !OWN.has(name) && Object.hasOwn(value, name)) stamps[name] = value[name];
+  }
+  return stamps;
 }
 
 function textOrNull(value: unknown): string | null {

@@ -2,6 +2,7 @@
  * Where results wait: one document for each task id, as Celery's backends keep it (PROTOCOL 10.2).
  * A stored SUCCESS is never overwritten; any other state is.
  */
+import type { TaskMessage } from "../protocol/message.ts";
 import type { ResultDocument } from "../protocol/result.ts";
 
 /** Who waits for a result, for a backend that sends it there (rpc): properties of the task's message. */
@@ -9,6 +10,14 @@ export interface ResultAddress {
   /** Queue of the client. Absent or "": nobody waits. */
   readonly replyTo?: string;
   readonly correlationId?: string;
+}
+
+/** Where the result of the message goes. */
+export function addressOf({ replyTo, correlationId }: TaskMessage): ResultAddress {
+  return {
+    ...(replyTo === undefined ? {} : { replyTo }),
+    ...(correlationId === undefined ? {} : { correlationId }),
+  };
 }
 
 export interface ResultBackend {
@@ -23,8 +32,10 @@ export interface ResultBackend {
   /**
    * Where results of what this process sends are to go; resolves when they are heard there. Called before a task is sent.
    * Absent: the backend keeps results, and nobody needs an address.
+   *
+   * @param taskId its result is to come: for each task whose result somebody may wait for here
    */
-  replyTo?(): Promise<string>;
+  replyTo?(taskId?: string): Promise<string>;
   /** The document as it stands; undefined when none is stored (Celery: PENDING). */
   get(taskId: string): Promise<ResultDocument | undefined>;
   /**

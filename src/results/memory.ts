@@ -7,9 +7,9 @@ import { ClosedError, InvalidInputError } from "../kit/errors.ts";
 import type { ResultDocument } from "../protocol/result.ts";
 import type { ResultBackend } from "./backend.ts";
 import { checkStore, checkSweep, checkTaskId } from "./check.ts";
-import { type Expiring, ExpiryQueue } from "./expiry.ts";
-import { type PackedResult, packResult, unpackResult } from "./packed.ts";
-import { type Watch, Watchers } from "./watchers.ts";
+import { packResult, unpackResult } from "./packed.ts";
+import { ResultTable } from "./table.ts";
+import type { Watch } from "./watchers.ts";
 
 export interface MemoryResultsOptions {
   /** Default: the machine's. */
@@ -20,7 +20,7 @@ export interface MemoryResultsOptions {
 const SWEPT_BY_STORE = 2;
 
 /** The documents of every `memory://name` in use. */
-const tables = new Map<string, Table>();
+const tables = new Map<string, ResultTable>();
 
 /**
  * @param url `memory://name`; the name may be empty
@@ -35,78 +35,22 @@ export async function openMemoryResults(url: string, options: MemoryResultsOptio
   }
   let table = tables.get(name);
   if (table === undefined) {
-    table = new Table();
+    table = new ResultTable();
     tables.set(name, table);
   }
   table.handles += 1;
   return new MemoryResults(name, table, options.clock ?? systemClock);
 }
 
-interface Entry extends Expiring {
-  readonly taskId: string;
-  readonly change: number;
-  readonly status: string;
-  readonly packed: PackedResult;
-}
-
-/** All documents of one name. */
-class Table {
-  handles = 0;
-  readonly watchers = new Watchers();
-  readonly #entries = new Map<string, Entry>();
-  readonly #expiry = new ExpiryQueue<Entry>();
-  #changes = 0;
-
-  find(taskId: string, nowMs: number): Entry | undefined {
-    const entry = this.#entries.get(taskId);
-    return entry === undefined || entry.untilMs <= nowMs ? undefined : entry;
-  }
-
-  /** Undefined: a SUCCESS stands, and nothing was changed. */
-  put(taskId: string, status: string, packed: PackedResult, expiresMs: number, nowMs: number): Entry | undefined {
-    if (this.find(taskId, nowMs)?.status === "SUCCESS") return undefined;
-    this.remove(taskId);
-    this.#changes += 1;
-    const untilMs = expiresMs === 0 ? Number.POSITIVE_INFINITY : nowMs + expiresMs;
-    const entry: Entry = { taskId, status, packed, untilMs, change: this.#changes, gone: false };
-    this.#entries.set(taskId, entry);
-    this.#expiry.add(entry);
-    return entry;
-  }
-
-  remove(taskId: string): void {
-    const entry = this.#entries.get(taskId);
-    if (entry === undefined) return;
-    this.#entries.delete(taskId);
-    this.#expiry.drop(entry);
-  }
-
-  sweep(limit: number, nowMs: number): number {
-    let swept = 0;
-    while (swept < limit) {
-      const entry = this.#expiry.take(nowMs);
-      if (entry === undefined) break;
-      this.#entries.delete(entry.taskId);
-      swept += 1;
-    }
-    return swept;
-  }
-
-  isEmpty(nowMs: number): boolean {
-    this.sweep(Number.POSITIVE_INFINITY, nowMs);
-    return this.#entries.size === 0;
-  }
-}
-
 export class MemoryResults implements ResultBackend {
   readonly url: string;
   readonly #name: string;
-  readonly #table: Table;
+  readonly #table: ResultTable;
   readonly #clock: Clock;
   readonly #watches = new Set<Watch>();
   #open = true;
 
-  constructor(name: string, table: Table, clock: Clock) {
+  constructor(name: string, table: ResultTable, clock: Clock) {
     this.url = `memory://${name}`;
     this.#name = name;
     this.#table = table;

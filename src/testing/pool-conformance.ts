@@ -251,10 +251,10 @@ export function poolConformance(name: string, open: (options: PoolTestOptions) =
         status: "PROGRESS",
         result: '{"done":3}',
         traceback: null,
-        children: null,
+        children: [],
         date_done: null,
       };
-      assert.deepEqual(asked, [["result.store", { document }]]);
+      assert.deepEqual(asked, [["result.store", { document, address: {} }]]);
 
       const final = await outcomeOf(pool, "pool.state", ["SUCCESS", 1]);
       assert.ok(final.kind === "failed" && final.error.text.includes("SUCCESS"));

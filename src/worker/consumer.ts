@@ -23,6 +23,8 @@ export interface ConsumerOptions {
   readonly log: Logger;
   readonly connectTimeoutMs: number;
   readonly retry: boolean;
+  /** The same for the first connection. */
+  readonly retryFirst: boolean;
   /** 0 = for ever. */
   readonly maxRetries: number;
   readonly name: string;
@@ -39,6 +41,8 @@ export class Consumer {
   readonly #stopping = new AbortController();
   #blueprint: Blueprint | undefined;
   #running: Promise<void> | undefined;
+  /** It had a connection. */
+  #connected = false;
   #fail: (error: Error) => void = () => undefined;
   /** Resolves when it gave up for good: the worker cannot go on. */
   readonly failed = new Promise<Error>((resolve) => {
@@ -119,11 +123,13 @@ export class Consumer {
   }
 
   async #connect(): Promise<BrokerConnection | undefined> {
-    const { broker, log, clock, connectTimeoutMs, retry, maxRetries, name } = this.#options;
+    const { broker, log, clock, connectTimeoutMs, maxRetries, name } = this.#options;
+    const retry = this.#connected ? this.#options.retry : this.#options.retryFirst;
     const { signal } = this.#stopping;
     for (let attempt = 1; !signal.aborted; attempt += 1) {
       try {
         const connection = await broker.connect({ name, timeoutMs: connectTimeoutMs });
+        this.#connected = true;
         log.info(`Connected to ${broker.url}`);
         return connection;
       } catch (error) {

@@ -56,6 +56,7 @@ export class Firing {
     const { callback } = claim;
     const message = messageOfCallback(callback);
     const strategy = strategies.get(callback.message.task);
+    this.#options.recorder.cameFrom(message, callback.queue);
     if (strategy === undefined || !queues.has(callback.queue)) {
       begun();
       return this.#forward(callback, message);
@@ -67,6 +68,7 @@ export class Firing {
       run = this.#options.pool.submit({
         message: strategy.withLimits(message),
         hostname: this.#options.hostname,
+        ...this.#options.recorder.jobOptions(message, strategy.task),
         fence: { id: callback.id, attempt: claim.attempt, token: claim.token },
       });
     } catch (error) {
@@ -78,8 +80,6 @@ export class Firing {
     const name = runName(callback.id, claim.token);
     this.#runs.set(name, run);
     try {
-      const pid = await run.accepted;
-      if (pid !== undefined) await this.#options.recorder.started(message, strategy.task, pid);
       const outcome = await run.outcome;
       return await this.#conclude(claim, message, outcome, clock.monoMs() - startedMs);
     } finally {
@@ -166,7 +166,13 @@ export class Firing {
   async #forward(callback: Callback, message: TaskMessage): Promise<RunEnd> {
     const { ask, clock, log } = this.#options;
     try {
-      await ask("publish", { message, to: { queue: callback.queue } });
+      // To that queue and no other: of a topic exchange others may hear by the same key, and would run it too.
+      const { queue } = callback;
+      // Nobody here waits for its result: one that named nobody goes on so.
+      await ask("publish", {
+        message: { ...message, replyTo: message.replyTo ?? "" },
+        to: { queue, exchange: "", routingKey: queue },
+      });
       log.info(`Callback ${shown(message)} is due: sent to queue ${callback.queue}`);
       return { kind: "succeeded" };
     } catch (error) {

@@ -140,7 +140,7 @@ export class Intake {
     const reason = `Received unregistered task of type ${JSON.stringify(message.task)}: no task of this worker's app has that name`;
     this.#options.log.error(reason);
     const kept = await this.#quarantine(delivery, "ERR_UNKNOWN_TASK", reason, message.task, message.id);
-    if (kept) await this.#options.recorder.unknownTask(message.id, message.task);
+    if (kept) await this.#options.recorder.unknownTask(message);
   }
 
   /** On disk first, then rejected; if it cannot be kept, it goes back to the queue after a pause. */

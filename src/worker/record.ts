@@ -9,11 +9,12 @@ import type { Clock } from "../kit/clock.ts";
 import { sleep } from "../kit/deadline.ts";
 import { messageOf } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
-import type { Outcome, TaskFailure } from "../pool/pool.ts";
+import type { Job, Outcome, TaskFailure } from "../pool/pool.ts";
 import { encodeJson } from "../protocol/json.ts";
 import type { TaskMessage } from "../protocol/message.ts";
-import { pythonTimestamp, READY_STATES, type ResultDocument, type TaskState } from "../protocol/result.ts";
-import type { ResultBackend } from "../results/backend.ts";
+import type { ResultTuple, TaskState } from "../protocol/result.ts";
+import { taskResult } from "../protocol/task-result.ts";
+import { addressOf, type ResultBackend } from "../results/backend.ts";
 
 export interface RecorderOptions {
   /** Absent: results are not kept. */
@@ -30,16 +31,25 @@ const REPR_LIMIT = 1_024;
 
 export class Recorder {
   readonly #options: RecorderOptions;
+  readonly #queues = new WeakMap<TaskMessage, string>();
 
   constructor(options: RecorderOptions) {
     this.#options = options;
   }
 
-  /** With `trackStarted`: store STARTED. */
-  async started(message: TaskMessage, task: RegisteredTask | undefined, pid: number): Promise<void> {
-    const track = task?.options.trackStarted ?? this.#options.config.taskTrackStarted;
-    if (!track) return;
-    await this.#store(message, task, "STARTED", encodeJson({ pid, hostname: this.#options.hostname }), null);
+  /** Where the message was taken from: with `resultExtended` its result says so. */
+  cameFrom(message: TaskMessage, queue: string): void {
+    if (this.#options.config.resultExtended) this.#queues.set(message, queue);
+  }
+
+  /** What the run stores by itself while it lasts: STARTED, before its handler runs, and states of its own. */
+  jobOptions(message: TaskMessage, task: RegisteredTask | undefined): Pick<Job, "trackStarted" | "resultExtended"> {
+    const { results, config } = this.#options;
+    const track = task?.options.trackStarted ?? config.taskTrackStarted;
+    return {
+      ...(track && results !== undefined && !this.#ignored(message, task) ? { trackStarted: true } : {}),
+      ...(config.resultExtended ? { resultExtended: true } : {}),
+    };
   }
 
   /** Store and log how the run ended. Resolves when the result is stored, or given up. */
@@ -51,18 +61,22 @@ export class Recorder {
   ): Promise<void> {
     const { log } = this.#options;
     const name = shown(message);
+    const { children = [] } = outcome;
     switch (outcome.kind) {
       case "succeeded":
         log.info(`Task ${name} succeeded in ${(runtimeMs / 1_000).toFixed(6)}s: ${clip(outcome.result)}`);
-        return this.#store(message, task, "SUCCESS", outcome.result, null);
+        return this.#store(message, task, "SUCCESS", outcome.result, null, children);
       case "failed":
         if (outcome.expected) log.info(`Task ${name} raised expected: ${outcome.error.text}`);
         else log.error(`Task ${name} raised unexpected: ${outcome.error.text}`, traceOf(outcome.error));
-        return this.#fail(message, task, outcome.error);
+        return this.#fail(message, task, outcome.error, children);
       case "retry": {
         const inMs = Math.max(0, outcome.etaMs - this.#options.clock.wallMs());
         log.info(`Task ${name} retry: Retry in ${Math.ceil(inMs / 1_000)}s: ${outcome.error.text}`);
-        return this.#store(message, task, "RETRY", encodeJson(outcome.error.exception), outcome.error.traceback);
+        const { exception, traceback } = outcome.error;
+        // Celery sends the next run from inside this one: it is a child of its own.
+        const sent = [...children, [[message.id, null], null]];
+        return this.#store(message, task, "RETRY", encodeJson(exception), traceback, sent);
       }
       case "ignored":
         log.info(`Task ${name} ignored`);
@@ -99,9 +113,9 @@ export class Recorder {
   }
 
   /** The task is not registered here. Celery stores a failure, so that who waits is told. */
-  async unknownTask(id: string, task: string): Promise<void> {
-    const error = failure("NotRegistered", [task], "celery.exceptions");
-    await this.#store({ id, task, body: "", retries: 0 }, undefined, "FAILURE", encodeJson(error.exception), null);
+  async unknownTask(message: TaskMessage): Promise<void> {
+    const error = failure("NotRegistered", [message.task], "celery.exceptions");
+    await this.#store(message, undefined, "FAILURE", encodeJson(error.exception), null);
   }
 
   /** A run that was lost for good, with nobody left who saw it end. */
@@ -109,8 +123,13 @@ export class Recorder {
     await this.#fail(message, task, failure("WorkerLostError", [reason], "billiard.exceptions"));
   }
 
-  #fail(message: TaskMessage, task: RegisteredTask | undefined, error: TaskFailure): Promise<void> {
-    return this.#store(message, task, "FAILURE", encodeJson(error.exception), error.traceback);
+  #fail(
+    message: TaskMessage,
+    task: RegisteredTask | undefined,
+    error: TaskFailure,
+    children?: readonly ResultTuple[],
+  ): Promise<void> {
+    return this.#store(message, task, "FAILURE", encodeJson(error.exception), error.traceback, children);
   }
 
   async #store(
@@ -119,13 +138,19 @@ export class Recorder {
     status: TaskState,
     result: string,
     traceback: string | null,
+    children: readonly ResultTuple[] = [],
   ): Promise<void> {
-    const { results, config, clock, log } = this.#options;
+    const { results, config, clock, hostname, log } = this.#options;
     if (results === undefined || this.#ignored(message, task)) return;
-    const document = this.#document(message, status, result, traceback);
+    const queue = this.#queues.get(message);
+    const document = taskResult(
+      message,
+      { status, result, traceback, children, nowMs: clock.wallMs() },
+      config.resultExtended ? { hostname, queue } : undefined,
+    );
     for (let attempt = 0; ; attempt += 1) {
       try {
-        await results.store(document, config.resultExpiresMs);
+        await results.store(document, config.resultExpiresMs, addressOf(message));
         return;
       } catch (error) {
         const delayMs = STORE_RETRY_DELAYS_MS[attempt];
@@ -140,21 +165,6 @@ export class Recorder {
 
   #ignored(message: TaskMessage, task: RegisteredTask | undefined): boolean {
     return message.ignoreResult ?? task?.options.ignoreResult ?? this.#options.config.taskIgnoreResult;
-  }
-
-  #document(message: TaskMessage, status: TaskState, result: string, traceback: string | null): ResultDocument {
-    const { config, clock, hostname } = this.#options;
-    return {
-      task_id: message.id,
-      status,
-      result,
-      traceback,
-      children: [],
-      date_done: READY_STATES.has(status) ? pythonTimestamp(clock.wallMs()) : null,
-      ...(message.group === undefined ? {} : { group_id: message.group }),
-      ...(message.parentId === undefined ? {} : { parent_id: message.parentId }),
-      ...(config.resultExtended ? { name: message.task, worker: hostname, retries: message.retries } : {}),
-    };
   }
 }
 

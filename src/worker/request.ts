@@ -58,6 +58,7 @@ export class Request implements Waiting {
     this.#strategy = strategy;
     this.#context = context;
     this.#checked = context.revoked.hold(message.id);
+    context.recorder.cameFrom(message, delivery.routingKey);
     // Looked at when it has its slot.
     this.#checked.catch(() => undefined);
   }
@@ -119,6 +120,7 @@ export class Request implements Waiting {
     return {
       message: this.#strategy.withLimits(this.message),
       hostname: this.#context.hostname,
+      ...this.#context.recorder.jobOptions(this.message, this.#strategy.task),
       deliveryInfo: {
         exchange: this.delivery.exchange,
         routingKey: this.delivery.routingKey,
@@ -129,12 +131,9 @@ export class Request implements Waiting {
   }
 
   async #follow(run: Run, startedMs: number): Promise<void> {
-    const { recorder, clock } = this.#context;
+    const { clock } = this.#context;
     const pid = await run.accepted;
-    if (pid !== undefined) {
-      if (!this.#strategy.policy.acksLate) await this.#ack();
-      await recorder.started(this.message, this.#strategy.task, pid);
-    }
+    if (pid !== undefined && !this.#strategy.policy.acksLate) await this.#ack();
     const outcome = await run.outcome;
     this.#run = undefined;
     await this.#settle(outcome, clock.monoMs() - startedMs);

@@ -2,10 +2,13 @@
 import { availableParallelism, hostname } from "node:os";
 import type { Lovage } from "../app/app.ts";
 import type { Config } from "../app/config.ts";
+import { directQueue } from "../app/queues.ts";
 import { given } from "../blueprint/blueprint.ts";
+import type { Queue } from "../brokers/topology.ts";
 import type { Clock } from "../kit/clock.ts";
-import { InvalidConfigError } from "../kit/errors.ts";
+import { InvalidConfigError, messageOf } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
+import { Consumed } from "./consumed.ts";
 
 export interface WorkerOptions {
   /** File of the app: what pool processes load. Needed by the prefork pool. */
@@ -14,8 +17,12 @@ export interface WorkerOptions {
   readonly concurrency?: number;
   /** Default: `workerPool`. */
   readonly pool?: "prefork" | "solo";
-  /** Queues to consume. Default: `taskDefaultQueue`. */
+  /** Queues to consume. Default: `taskQueues`, else `taskDefaultQueue`. Celery: -Q. */
   readonly queues?: readonly string[];
+  /** Queues not to consume. Celery: -X. */
+  readonly excludeQueues?: readonly string[];
+  /** Drop what waits in the queues before the worker consumes for the first time. Default false. Celery: --purge. */
+  readonly purge?: boolean;
   /** Node name; `%h` is the host's name, `%n` its first part, `%d` its domain. Default "celery@%h". */
   readonly hostname?: string;
   readonly log?: Logger;
@@ -28,7 +35,12 @@ export interface WorkerSettings {
   readonly appFile: string | undefined;
   readonly concurrency: number;
   readonly pool: "prefork" | "solo";
+  /** Names of the queues that it consumes when it starts. */
   readonly queues: readonly string[];
+  /** Those that it consumes now. */
+  readonly consumed: Consumed;
+  /** True until it was done, once for the worker. */
+  readonly purge: { wanted: boolean };
   /** Node name, expanded. */
   readonly hostname: string;
   readonly log: Logger;
@@ -44,7 +56,7 @@ export function workerSettings(app: Lovage, options: WorkerOptions): WorkerSetti
   const problems: string[] = [];
   const pool = options.pool ?? app.config.workerPool;
   const concurrency = options.concurrency ?? app.config.workerConcurrency ?? availableParallelism();
-  const queues = options.queues ?? [app.config.taskDefaultQueue];
+  const node = expandNodeName(options.hostname ?? "celery@%h");
   if (!Number.isSafeInteger(concurrency) || concurrency < 1 || concurrency > 1_000) {
     problems.push(`concurrency must be a whole number from 1 to 1000, not ${concurrency}`);
   }
@@ -54,9 +66,7 @@ export function workerSettings(app: Lovage, options: WorkerOptions): WorkerSetti
   if (pool === "prefork" && options.appFile === undefined) {
     problems.push("the prefork pool needs appFile, the file that its processes load; or choose the solo pool");
   }
-  if (queues.length === 0 || queues.some((each) => each === "")) {
-    problems.push("queues must name at least one queue, and no empty one");
-  }
+  const queues = consumedQueues(app, options, node, problems);
   if (problems.length > 0) throw new InvalidConfigError(problems);
   return {
     app,
@@ -64,12 +74,35 @@ export function workerSettings(app: Lovage, options: WorkerOptions): WorkerSetti
     appFile: options.appFile,
     concurrency,
     pool,
-    queues: [...new Set(queues)],
-    hostname: expandNodeName(options.hostname ?? "celery@%h"),
+    queues: queues.map((each) => each.name),
+    consumed: new Consumed(queues),
+    purge: { wanted: options.purge ?? false },
+    hostname: node,
     log: options.log ?? app.log,
     logLevel: options.logLevel ?? "warning",
     clock: app.clock,
   };
+}
+
+/** What it consumes; what is wrong with the choice goes to `problems`. */
+function consumedQueues(app: Lovage, options: WorkerOptions, node: string, problems: string[]): Queue[] {
+  const { queues, excludeQueues = [] } = options;
+  if (queues !== undefined && (queues.length === 0 || queues.some((each) => each === ""))) {
+    problems.push("queues must name at least one queue, and no empty one");
+    return [];
+  }
+  const log = options.log ?? app.log;
+  for (const name of excludeQueues) {
+    if (!(queues ?? app.queues.names).includes(name))
+      log.warn(`The queue ${JSON.stringify(name)} is excluded, and would not be consumed in any case`);
+  }
+  try {
+    const selected = app.queues.select(queues, excludeQueues);
+    return app.config.workerDirect ? [...selected, directQueue(node)] : selected;
+  } catch (error) {
+    problems.push(messageOf(error));
+    return [];
+  }
 }
 
 /** Celery's node name: "name" alone is "name@host". */

@@ -3,6 +3,7 @@
  * owns the hub, the schedule and the broker's connection, and runs no user code but bootsteps (and, in the solo pool, tasks).
  */
 import type { Lovage } from "../app/app.ts";
+import type { QueueOptions } from "../app/queues.ts";
 import { Blueprint, type StepState } from "../blueprint/blueprint.ts";
 import type { AnyStep } from "../blueprint/step-set.ts";
 import type { Timer } from "../hub/timer.ts";
@@ -87,6 +88,22 @@ export class Worker {
     if (worker.get(consumerStep.name) !== "running") return { worker };
     const consumer = this.#blueprint.part(consumerStep).blueprint?.states;
     return consumer === undefined ? { worker } : { worker, consumer };
+  }
+
+  /**
+   * Consume this queue too, from now on: Celery's `add_consumer`. A name that `taskQueues` has, or makes; or a description of a queue.
+   * @returns false: it was consumed already
+   * @throws {InvalidInputError} there is no such queue, and none is to be made
+   * @throws {QueueRefusedError} it can neither be declared nor used
+   */
+  addConsumer(queue: string | QueueOptions): Promise<boolean> {
+    const { app, consumed } = this.settings;
+    return consumed.add(typeof queue === "string" ? app.queues.get(queue) : app.queues.add(queue));
+  }
+
+  /** Consume this queue no more: Celery's `cancel_consumer`. What was delivered is still dealt with. @returns false: it was not consumed */
+  cancelConsumer(queue: string): Promise<boolean> {
+    return this.settings.consumed.cancel(queue);
   }
 
   /** In memory, for code that lives beside the worker. */

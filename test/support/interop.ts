@@ -16,6 +16,8 @@ export interface InteropOptions {
   /** Default: RabbitMQ. "sqlite": the embedded file. */
   readonly broker?: "sqlite" | { readonly url: string };
   readonly concurrency?: number;
+  /** File of the app. Default: the interop app. */
+  readonly app?: string;
 }
 
 export class Interop {
@@ -26,6 +28,7 @@ export class Interop {
   readonly #t: TestContext;
   readonly #env: Record<string, string>;
   readonly #concurrency: number;
+  readonly #app: string;
 
   constructor(t: TestContext, folder: string, options: InteropOptions) {
     const file = `sqlite:${join(folder, "lovage.db")}`;
@@ -36,6 +39,7 @@ export class Interop {
     this.brokerUrl = broker === "sqlite" ? file : (broker?.url ?? AMQP_URL);
     this.ledger = new Ledger(join(folder, "ledger"));
     this.#concurrency = options.concurrency ?? 2;
+    this.#app = options.app ?? APP;
     this.#env = {
       LOVAGE_BROKER_URL: this.brokerUrl,
       LOVAGE_SCHEDULE_URL: file,
@@ -54,7 +58,7 @@ export class Interop {
 
   startWorker(env: Record<string, string> = {}, ...args: string[]): Program {
     return startWorker(this.#t, {
-      app: APP,
+      app: this.#app,
       args: ["-l", "info", "-c", String(this.#concurrency), ...args],
       env: { ...this.#env, ...env },
       cwd: this.folder,

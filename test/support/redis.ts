@@ -41,8 +41,22 @@ export function testNamespace(): string {
 
 /** All keys of all namespaces that begin so. */
 export async function dropNamespaces(beginning: string, url = REDIS_URL): Promise<void> {
+  await dropKeys(`{lovage:${beginning}`, url);
+}
+
+/** Redis, through a line that a test can cut. */
+export async function redisThroughProxy(): Promise<{ readonly url: string; readonly proxy: TcpProxy }> {
+  const url = new URL(REDIS_URL);
+  const proxy = await startTcpProxy({ host: url.hostname, port: Number(url.port || 6379) });
+  url.hostname = "127.0.0.1";
+  url.port = String(proxy.port);
+  return { url: url.href, proxy };
+}
+
+/** All keys that begin so. */
+export async function dropKeys(beginning: string, url = REDIS_URL): Promise<void> {
   const client = new Redis(url);
-  for await (const keys of client.scanStream({ match: `{lovage:${beginning}*`, count: 1_000 })) {
+  for await (const keys of client.scanStream({ match: `${beginning}*`, count: 1_000 })) {
     if ((keys as string[]).length > 0) await client.unlink(...(keys as string[]));
   }
   await client.quit();

@@ -47,6 +47,48 @@ async function results(): Promise<void> {
   await app.schedule.callAt(new Date(), app.signature("other.task", { args: [1] }));
 }
 
+/** How calls are sent, and what queues and routes there are. */
+async function routing(): Promise<void> {
+  await add.applyAsync([1, 2], {
+    queue: "q",
+    exchange: "e",
+    exchangeType: "topic",
+    routingKey: "k",
+    priority: 3,
+    deliveryMode: "transient",
+    replyTo: "r",
+    rootId: "root",
+    parentId: "parent",
+    retry: true,
+    retryPolicy: { maxRetries: null, intervalStart: 0, intervalStep: 0.2, intervalMax: 1 },
+    expires: "2h",
+  });
+  // @ts-expect-error an option is misspelt
+  await add.applyAsync([1, 2], { routingkey: "k" });
+  // @ts-expect-error it is 1 or 2
+  await add.applyAsync([1, 2], { deliveryMode: 3 });
+
+  new Lovage("routed", {
+    taskQueues: [
+      "mail",
+      { name: "media", exchange: { name: "media", type: "topic" }, routingKey: "media.#", maxPriority: 10 },
+    ],
+    taskRoutes: [
+      { "feed.*": "feeds", "video.cut": { queue: "media", routing_key: "media.video" } },
+      [/^image\./, { queue: "media", priority: 5 }],
+      (task, args, kwargs, options) =>
+        task === "x" && args.length > 0 && kwargs.a === 1 && options.priority ? "x" : undefined,
+    ],
+    taskPublishRetryPolicy: { max_retries: 3 },
+    taskAnnotations: { "*": { rate_limit: "10/s" } },
+    task_default_queue: "celery",
+  });
+  new Lovage("by name", { taskQueues: { media: { exchange: "media", exchange_type: "topic" } } });
+  // @ts-expect-error a route names a queue by text
+  new Lovage("wrong", { taskRoutes: { a: 5 } });
+  app.task("types.routed", { queue: "q", exchange: "e", routingKey: "k", deliveryMode: 1 }, () => undefined);
+}
+
 async function recurring(): Promise<void> {
   const daily = await remind.callRepeatedly({ cron: "0 9 * * *", timezone: "Europe/Berlin" }, ["42", "mail"], {
     key: "daily",
@@ -135,5 +177,6 @@ async function refused(): Promise<void> {
 }
 
 void results;
+void routing;
 void recurring;
 void refused;

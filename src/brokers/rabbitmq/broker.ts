@@ -5,10 +5,12 @@
  *
  * amqplib is an optional peer, imported when the first connection is made.
  */
+import type { ConnectionOptions } from "node:tls";
 import type { ChannelModel, ServerProperties, SocketOptions } from "amqplib";
 import { type Clock, systemClock } from "../../kit/clock.ts";
 import { ClosedError, MissingPeerError } from "../../kit/errors.ts";
 import { type Logger, silentLogger } from "../../kit/log.ts";
+import { tlsOptions } from "../../kit/tls.ts";
 import type { Broker, BrokerConnection, BrokerTraits, ConnectOptions } from "../broker.ts";
 import { BrokerUnavailableError } from "../errors.ts";
 import { RabbitmqConnection } from "./connection.ts";
@@ -22,8 +24,10 @@ export interface RabbitmqOptions {
   readonly heartbeat?: number;
   /** How long RabbitMQ may take to answer or to confirm, ms. Default 30,000. */
   readonly answerMs?: number;
-  /** For `amqps`: certificates, and what else `tls.connect` takes. */
-  readonly tls?: Pick<SocketOptions, "ca" | "cert" | "key" | "passphrase" | "pfx" | "servername">;
+  /** How a TLS connection is made: the setting `brokerUseSsl`. With it `amqp:` is TLS, too. */
+  readonly useSsl?: boolean | Readonly<Record<string, unknown>> | undefined;
+  /** The same in Node's own words. */
+  readonly tls?: ConnectionOptions;
   readonly clock?: Clock;
   readonly log?: Logger;
 }
@@ -34,7 +38,11 @@ const ANSWER_MS = 30_000;
 
 /** @throws {InvalidInputError} the URL is not RabbitMQ's */
 export async function openRabbitmqBroker(url: string, options: RabbitmqOptions = {}): Promise<Broker> {
-  return new RabbitmqBroker(parseRabbitmqUrl(url), options);
+  const { useSsl = false, tls } = options;
+  if (useSsl === false) return new RabbitmqBroker(parseRabbitmqUrl(url), options);
+  const secure = url.replace(/^(?:py)?amqp:/i, "amqps:");
+  const given = useSsl === true ? {} : tlsOptions(useSsl, "brokerUseSsl");
+  return new RabbitmqBroker(parseRabbitmqUrl(secure), { ...options, tls: { ...given, ...tls } });
 }
 
 class RabbitmqBroker implements Broker {
@@ -77,7 +85,7 @@ class RabbitmqBroker implements Broker {
     }, timeoutMs);
     // amqplib has no deadline of its own, only one for silence. The signal is node:net's.
     const socketOptions: SocketOptions & { readonly signal: AbortSignal } = {
-      ...(tls ? this.#options.tls : {}),
+      ...(tls ? (this.#options.tls as SocketOptions | undefined) : {}),
       noDelay: true,
       keepAlive: true,
       clientProperties: { connection_name: name },

@@ -1,11 +1,13 @@
 /** A connection to RabbitMQ: one socket; a channel to publish on, one to consume on, and short-lived ones for questions. */
 
-import { ClosedError, InvalidInputError } from "../../kit/errors.ts";
+import { ClosedError } from "../../kit/errors.ts";
 import type { WireMessage } from "../../protocol/message.ts";
 import type { BrokerConnection, Consumer, Delivery, HeardMessage, PublishTarget } from "../broker.ts";
-import { type Exchange, nameOf, type Queue } from "../topology.ts";
+import { type Exchange, nameOf, type Queue, queueNamed } from "../topology.ts";
 import { Consuming } from "./consuming.ts";
+import { declareDelays, leadDelaysTo } from "./delays.ts";
 import type { Line } from "./line.ts";
+import { Listening } from "./listening.ts";
 import { Publisher } from "./publisher.ts";
 import { type KnownQueues, Topology } from "./topology.ts";
 
@@ -18,6 +20,9 @@ export class RabbitmqConnection implements BrokerConnection {
   readonly #publisher: Publisher;
   readonly #consuming: Consuming;
   readonly #topology: Topology;
+  readonly #listening: Listening;
+  /** Type of the delaying queues that this connection has declared. */
+  #delays: "quorum" | "classic" | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(line: Line, known: KnownQueues) {
@@ -25,15 +30,30 @@ export class RabbitmqConnection implements BrokerConnection {
     this.#topology = new Topology(line, known);
     this.#publisher = new Publisher(line);
     this.#consuming = new Consuming(line, this.#topology, known);
+    this.#listening = new Listening(line, this.#topology);
     this.closed = new Promise((resolve) => {
       line.onEnd((why) => resolve(this.#closing === undefined ? why : undefined));
     });
   }
 
-  async declareQueue(declared: string | Queue): Promise<void> {
-    const queue = nameOf(declared);
+  async declareQueue(queue: string | Queue): Promise<void> {
     this.#line.check();
-    await this.#topology.declare(queue);
+    await this.#topology.declare(typeof queue === "string" ? queueNamed(queue) : queue);
+  }
+
+  async declareExchange(exchange: Exchange): Promise<void> {
+    this.#line.check();
+    await this.#topology.declareExchange(exchange);
+  }
+
+  async declareDelayedDelivery(queues: readonly Queue[], queueType: "quorum" | "classic"): Promise<void> {
+    this.#line.check();
+    const isNew = this.#delays !== queueType;
+    await this.#line.aside("delayed delivery", async (channel) => {
+      if (isNew) await declareDelays(channel, queueType);
+      await leadDelaysTo(channel, queues);
+    });
+    this.#delays = queueType;
   }
 
   async publish(target: PublishTarget, message: WireMessage): Promise<void> {
@@ -41,18 +61,15 @@ export class RabbitmqConnection implements BrokerConnection {
     await this.#publisher.publish(target, message);
   }
 
-  async consume(from: string | Queue, onDelivery: (delivery: Delivery) => void): Promise<Consumer> {
-    const queue = nameOf(from);
+  async consume(queue: string | Queue, onDelivery: (delivery: Delivery) => void): Promise<Consumer> {
     this.#line.check();
-    return this.#consuming.consume(queue, onDelivery);
+    const given = typeof queue === "string" ? {} : queue.consumerArguments;
+    return this.#consuming.consume(nameOf(queue), given, onDelivery);
   }
 
-  async declareExchange(_exchange: Exchange): Promise<void> {
-    throw new InvalidInputError("this broker declares no exchanges");
-  }
-
-  async subscribe(_queue: Queue, _onMessage: (message: HeardMessage) => void): Promise<Consumer> {
-    throw new InvalidInputError("this broker has no subscriptions");
+  async subscribe(queue: Queue, onMessage: (message: HeardMessage) => void): Promise<Consumer> {
+    this.#line.check();
+    return this.#listening.subscribe(queue, onMessage);
   }
 
   async setPrefetch(count: number): Promise<void> {
@@ -85,7 +102,7 @@ export class RabbitmqConnection implements BrokerConnection {
       // What is unacknowledged goes back first. Channels are closed one by one before the connection is, for its good-bye
       // would overtake the acknowledgements and messages that they have not sent yet.
       const unpublished = line.blocked === undefined ? this.#publisher.settled() : undefined;
-      await line.within(CLOSE_MS, Promise.all([this.#consuming.close(), unpublished]), slow);
+      await line.within(CLOSE_MS, Promise.all([this.#consuming.close(), this.#listening.close(), unpublished]), slow);
       await line.within(CLOSE_MS, Promise.resolve(this.#publisher.channel?.close()), slow);
       await line.within(CLOSE_MS, line.close(), slow);
     } catch {

@@ -54,9 +54,14 @@ export class Consuming {
     });
   }
 
-  async consume(queue: string, onDelivery: (delivery: Delivery) => void): Promise<Consumer> {
+  /** @param given arguments of the consumer: AMQP's `basic.consume` */
+  async consume(
+    queue: string,
+    given: Readonly<Record<string, unknown>>,
+    onDelivery: (delivery: Delivery) => void,
+  ): Promise<Consumer> {
     checkQueueName(queue);
-    const consumer = new RabbitmqConsumer(this, queue, onDelivery);
+    const consumer = new RabbitmqConsumer(this, queue, given, onDelivery);
     await this.#inTurn(async () => {
       if ((await this.#topology.depth(queue)) === undefined) throw new QueueMissingError(queue, "consume");
       const channel = await this.#open();
@@ -122,7 +127,7 @@ export class Consuming {
     const onMessage = (message: ConsumeMessage | null) => this.#arrive(consumer, message);
     const reply = await this.#line.answer(
       `consuming queue ${consumer.queue}`,
-      channel.consume(consumer.queue, onMessage),
+      channel.consume(consumer.queue, onMessage, { arguments: consumer.given }),
     );
     return reply.consumerTag;
   }
@@ -210,13 +215,20 @@ export class Consuming {
 
 class RabbitmqConsumer implements Consumer {
   readonly queue: string;
+  readonly given: Readonly<Record<string, unknown>>;
   readonly onDelivery: (delivery: Delivery) => void;
   tag = "";
   readonly #consuming: Consuming;
 
-  constructor(consuming: Consuming, queue: string, onDelivery: (delivery: Delivery) => void) {
+  constructor(
+    consuming: Consuming,
+    queue: string,
+    given: Readonly<Record<string, unknown>>,
+    onDelivery: (delivery: Delivery) => void,
+  ) {
     this.#consuming = consuming;
     this.queue = queue;
+    this.given = given;
     this.onDelivery = onDelivery;
   }
 

@@ -1,7 +1,7 @@
 /**
  * Publishing with confirms. Any number of messages are under way at once; each promise resolves with its own confirm.
  *
- * Messages are `mandatory`: RabbitMQ returns what it can route nowhere, just before it confirms it. A return names no
+ * Messages are `mandatory`, unless nobody need hear them: RabbitMQ returns what it can route nowhere, just before it confirms it. A return names no
  * message, so it is matched with what is under way by target, correlation id and body. Two that are equal in all of these
  * are the same message.
  */
@@ -124,7 +124,7 @@ export class Publisher {
     const { target, message } = publish;
     try {
       const options = this.#writer.write(message);
-      options.mandatory = true;
+      options.mandatory = target.unheard !== true;
       const room = channel.publish(target.exchange, target.routingKey, bufferOf(message.body), options, (error) =>
         this.#confirmed(publish, error),
       );

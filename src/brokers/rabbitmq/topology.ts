@@ -1,13 +1,13 @@
 /**
- * Queues as a Celery worker declares them for tasks (PROTOCOL 7.1): a durable direct exchange of the queue's name, the
- * durable queue without arguments, bound by its name.
+ * Exchanges, queues and bindings, declared as they are described (PROTOCOL 7.1).
  *
- * Somebody else may have made the queue with arguments (a quorum queue, a priority queue, a TTL) or may alone be allowed
+ * Somebody else may have made the queue with other arguments (a quorum queue, a priority queue, a TTL) or may alone be allowed
  * to. Then it is used as it stands: what it is like is its owner's decision, not a reason for a worker not to start.
  */
 import type { Channel } from "amqplib";
 import { checkQueueName } from "../check.ts";
 import { BrokerUnavailableError, QueueMissingError, QueueRefusedError } from "../errors.ts";
+import type { Binding, Exchange, Queue } from "../topology.ts";
 import {
   ACCESS_REFUSED,
   brokersWords,
@@ -37,18 +37,49 @@ export class Topology {
     this.#known = known;
   }
 
-  async declare(queue: string): Promise<void> {
-    checkQueueName(queue);
+  async declare(queue: Queue): Promise<void> {
+    checkQueueName(queue.name);
+    if (queue.arguments["x-queue-type"] === "quorum") this.#known.prefetchEach = true;
+    if (queue.noDeclare) return;
     try {
-      await this.#aside(queue, async (channel) => {
+      await this.#aside(queue.name, async (channel) => {
         // One after the other: amqplib does not send the next before the answer either.
-        await channel.assertExchange(queue, "direct", { durable: true });
-        await channel.assertQueue(queue, { durable: true });
-        await channel.bindQueue(queue, queue, queue);
+        for (const { exchange } of bindingsOf(queue)) await assertExchange(channel, exchange);
+        await assertQueue(channel, queue);
+        for (const binding of bindingsOf(queue)) await bind(channel, queue.name, binding);
       });
     } catch (error) {
       await this.#useAsItStands(queue, error);
     }
+  }
+
+  async declareExchange(exchange: Exchange): Promise<void> {
+    const what = `exchange ${JSON.stringify(exchange.name)}`;
+    try {
+      await this.#line.aside(what, (channel) => assertExchange(channel, exchange));
+    } catch (error) {
+      if (replyCode(error) !== PRECONDITION_FAILED && replyCode(error) !== ACCESS_REFUSED) throw error;
+      this.#tell(exchange.name, `${what} is used as it stands, not as Celery declares it: ${brokersWords(error)}`);
+    }
+  }
+
+  /** A queue of one's own must be as it is described: what another has made of it is another's. */
+  async declareOwn(queue: Queue): Promise<void> {
+    checkQueueName(queue.name);
+    for (const { exchange } of bindingsOf(queue)) if (exchange.name !== "") await this.declareExchange(exchange);
+    try {
+      await this.#aside(queue.name, async (channel) => {
+        await assertQueue(channel, queue);
+        for (const binding of bindingsOf(queue)) await bind(channel, queue.name, binding);
+      });
+    } catch (error) {
+      if (replyCode(error) === undefined) throw error;
+      throw new QueueRefusedError(queue.name, brokersWords(error), { cause: error });
+    }
+  }
+
+  async remove(queue: string): Promise<void> {
+    await this.#ifThere(() => this.#aside(queue, (channel) => channel.deleteQueue(queue)));
   }
 
   async depth(queue: string): Promise<number | undefined> {
@@ -65,37 +96,61 @@ export class Topology {
     return dropped;
   }
 
-  async #useAsItStands(queue: string, refused: unknown): Promise<void> {
+  async #useAsItStands(queue: Queue, refused: unknown): Promise<void> {
+    const { name } = queue;
     const code = replyCode(refused);
     const words = brokersWords(refused);
     if (code === RESOURCE_LOCKED) {
-      throw new QueueRefusedError(queue, `it is the exclusive one of another connection (${words})`, {
+      throw new QueueRefusedError(name, `it is the exclusive one of another connection (${words})`, {
         cause: refused,
       });
     }
-    if (code !== PRECONDITION_FAILED && code !== ACCESS_REFUSED) throw this.#unavailable(queue, refused);
+    if (code !== PRECONDITION_FAILED && code !== ACCESS_REFUSED) throw this.#unavailable(name, refused);
     const ofExchange = code === PRECONDITION_FAILED && classId(refused) === EXCHANGE_CLASS;
     try {
-      await this.#aside(queue, async (channel) => {
-        if (ofExchange) await channel.assertQueue(queue, { durable: true });
-        else await channel.checkQueue(queue);
+      await this.#aside(name, async (channel) => {
+        if (ofExchange) await assertQueue(channel, queue);
+        else await channel.checkQueue(name);
       });
     } catch (error) {
       // The exchange is another's and the queue is too: look at the queue alone.
       if (ofExchange && replyCode(error) === PRECONDITION_FAILED) return this.#useAsItStands(queue, error);
       throw new QueueRefusedError(
-        queue,
+        name,
         `it cannot be declared (${words}), nor used as it is (${brokersWords(error)})`,
         {
           cause: refused,
         },
       );
     }
+    if (code === PRECONDITION_FAILED) await this.#bindAsItStands(queue);
     // The words of a mismatch name the argument and its value.
     if (/'(?:quorum|stream)'/.test(words)) this.#known.prefetchEach = true;
-    if (this.#known.told.has(queue)) return;
-    this.#known.told.add(queue);
-    this.#line.log.warn(`queue ${queue} is used as it stands, not as Celery declares it: ${words}`, { queue });
+    this.#tell(name, `queue ${name} is used as it stands, not as Celery declares it: ${words}`);
+  }
+
+  /** The queue or an exchange is otherwise than we would make it: messages must find their way all the same. */
+  async #bindAsItStands(queue: Queue): Promise<void> {
+    for (const binding of bindingsOf(queue)) {
+      if (binding.exchange.name === "") continue;
+      await this.declareExchange(binding.exchange);
+      try {
+        await this.#aside(queue.name, (channel) => bind(channel, queue.name, binding));
+      } catch (error) {
+        if (replyCode(error) === undefined) throw this.#unavailable(queue.name, error);
+        this.#tell(
+          `${binding.exchange.name} ${queue.name}`,
+          `queue ${queue.name} could not be bound to exchange ${binding.exchange.name}: ${brokersWords(error)}`,
+        );
+      }
+    }
+  }
+
+  /** Once. */
+  #tell(what: string, words: string): void {
+    if (this.#known.told.has(what)) return;
+    this.#known.told.add(what);
+    this.#line.log.warn(words);
   }
 
   async #ifThere<T>(ask: () => Promise<T>): Promise<T | undefined> {
@@ -119,4 +174,27 @@ export class Topology {
       cause: error,
     });
   }
+}
+
+export function bindingsOf(queue: Queue): Binding[] {
+  return [
+    { exchange: queue.exchange, routingKey: queue.routingKey, arguments: queue.bindingArguments },
+    ...queue.bindings,
+  ];
+}
+
+async function assertExchange(channel: Channel, exchange: Exchange): Promise<void> {
+  // The default exchange and RabbitMQ's own are there, and nobody's to declare.
+  if (exchange.noDeclare || exchange.name === "" || exchange.name.startsWith("amq.")) return;
+  const { name, type, durable, autoDelete } = exchange;
+  await channel.assertExchange(name, type, { durable, autoDelete, arguments: exchange.arguments });
+}
+
+async function assertQueue(channel: Channel, { name, durable, exclusive, autoDelete, ...queue }: Queue): Promise<void> {
+  await channel.assertQueue(name, { durable, exclusive, autoDelete, arguments: queue.arguments });
+}
+
+/** The default exchange binds every queue by its name. */
+async function bind(channel: Channel, queue: string, { exchange, routingKey, ...binding }: Binding): Promise<void> {
+  if (exchange.name !== "") await channel.bindQueue(queue, exchange.name, routingKey, binding.arguments);
 }

@@ -15,6 +15,8 @@ interface CallFlags {
   readonly timezone?: string;
   readonly expires?: string;
   readonly queue?: string;
+  readonly exchange?: string;
+  readonly routingKey?: string;
   readonly priority?: number;
   readonly taskId?: string;
   readonly json?: boolean;
@@ -29,8 +31,10 @@ export function callCommand(): Command {
     .option("--countdown <duration>", "earliest start from now: seconds, or 1500ms, 5m, 2h30m, 3d")
     .option("--eta <moment>", "earliest start: ISO 8601 with offset, or with --timezone")
     .option("--timezone <zone>", "IANA zone of an --eta without offset")
-    .option("--expires <duration>", "latest start from now")
+    .option("--expires <when>", "latest start: a duration from now, or a moment in ISO 8601")
     .option("-q, --queue <name>", "queue to send it to")
+    .option("--exchange <name>", "exchange to publish it to, with --routing-key (default: the queue's)")
+    .option("--routing-key <key>", "routing key (default: the queue's)")
     .option("--priority <n>", "0 to 255", wholeNumber)
     .option("--task-id <id>", "its id (default: a new UUID)")
     .option("--json", "print JSON")
@@ -43,8 +47,8 @@ export function callCommand(): Command {
         if (typeof kwargs !== "object" || kwargs === null || Array.isArray(kwargs)) {
           throw new InvalidInputError(`--kwargs must be a JSON object, such as '{"order": 42}', not ${flags.kwargs}`);
         }
-        const { countdown, eta, timezone, expires, queue, priority, taskId } = flags;
-        const given = { countdown, eta, timezone, expires, queue, priority, taskId };
+        const { countdown, eta, timezone, expires, queue, exchange, routingKey, priority, taskId } = flags;
+        const given = { countdown, eta, timezone, expires, queue, exchange, routingKey, priority, taskId };
         const options = Object.fromEntries(
           Object.entries(given).filter(([, value]) => value !== undefined),
         ) as ApplyOptions;

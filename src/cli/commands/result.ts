@@ -1,6 +1,6 @@
 /** `lovage result ID`: what became of a task. */
 import { Command } from "commander";
-import { TaskError, TaskRevokedError } from "../../app/async-result.ts";
+import { TaskError, TaskRevokedError } from "../../app/task-error.ts";
 import { TimeoutError } from "../../kit/errors.ts";
 import { encodeJson } from "../../protocol/json.ts";
 import { EXIT_FAILED } from "../exit.ts";
@@ -30,11 +30,12 @@ export function resultCommand(): Command {
           if (!(error instanceof TaskError || error instanceof TaskRevokedError || error instanceof TimeoutError))
             throw error;
           process.exitCode = EXIT_FAILED;
-          const status = await result.status();
+          const meta = await result.meta();
+          const status = meta?.status ?? "PENDING";
           const traceback = error instanceof TaskError ? error.traceback : null;
           const text =
             error instanceof TimeoutError ? `${status}: task ${id} has not ended` : `${status}: ${error.message}`;
-          show(flags, { id, status, result: await result.info(), traceback }, text);
+          show(flags, { id, status, result: meta?.result, traceback }, text);
           if (flags.traceback === true && traceback !== null && flags.json !== true) printLine(traceback);
         }
       }),

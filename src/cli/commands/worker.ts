@@ -1,6 +1,7 @@
 /** `lovage -A FILE worker`: runs a worker until it is told to stop. */
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
+import type { SettingsInput } from "../../app/config.ts";
 import { messageOf } from "../../kit/errors.ts";
 import { createLogger, parseLogLevel } from "../../kit/log.ts";
 import { Worker } from "../../worker/worker.ts";
@@ -14,6 +15,15 @@ interface WorkerFlags {
   readonly concurrency?: number;
   readonly pool?: "prefork" | "solo";
   readonly queues?: string[];
+  readonly excludeQueues?: string[];
+  readonly purge?: boolean;
+  readonly discard?: boolean;
+  readonly prefetchMultiplier?: number;
+  readonly disablePrefetch?: boolean;
+  readonly timeLimit?: string;
+  readonly softTimeLimit?: string;
+  readonly maxTasksPerChild?: number;
+  readonly maxMemoryPerChild?: number;
   readonly hostname?: string;
   readonly graph?: true | "text" | "dot";
   readonly quiet?: boolean;
@@ -27,13 +37,22 @@ export function workerCommand(): Command {
     .option("-c, --concurrency <n>", "tasks at once (default: the number of CPUs)", wholeNumber)
     .addOption(new Option("-P, --pool <kind>", "where tasks run (default: prefork)").choices(["prefork", "solo"]))
     .option("-Q, --queues <names>", "queues to consume, separated by commas", commaList)
+    .option("-X, --exclude-queues <names>", "queues not to consume, separated by commas", commaList)
+    .option("--prefetch-multiplier <n>", "messages in hand for each slot; 0: no limit (default: 4)", wholeNumber)
+    .option("--disable-prefetch", "take a message only when a slot is free")
+    .option("--purge", "drop what waits in its queues before it starts")
+    .addOption(new Option("--discard", "the same as --purge").hideHelp())
+    .option("--time-limit <duration>", "end a task, with its process, after so long")
+    .option("--soft-time-limit <duration>", "ask a task to end after so long")
+    .option("--max-tasks-per-child <n>", "replace a process after so many tasks", positiveNumber)
+    .option("--max-memory-per-child <kib>", "replace a process that has grown beyond so many KiB", positiveNumber)
     .option("-n, --hostname <name>", "node name; %h is the host (default: celery@%h)")
     .addOption(new Option("--graph [form]", "print the order of the bootsteps, and stop").choices(["text", "dot"]))
     .option("-q, --quiet", "no banner")
     .option("--log-json", "log JSON, one object a line")
     .action(async (flags: WorkerFlags, command: Command) => {
       const level = parseLogLevel(flags.loglevel, "--loglevel");
-      const { app, file } = await requireApp(command);
+      const { app, file } = await requireApp(command, settingsOf(flags));
       const options = {
         appFile: resolve(file),
         log: createLogger({ level, json: flags.logJson ?? false, color: process.stderr.isTTY ?? false }),
@@ -41,6 +60,8 @@ export function workerCommand(): Command {
         ...(flags.concurrency === undefined ? {} : { concurrency: flags.concurrency }),
         ...(flags.pool === undefined ? {} : { pool: flags.pool }),
         ...(flags.queues === undefined ? {} : { queues: flags.queues }),
+        ...(flags.excludeQueues === undefined ? {} : { excludeQueues: flags.excludeQueues }),
+        purge: flags.purge ?? flags.discard ?? false,
         ...(flags.hostname === undefined ? {} : { hostname: flags.hostname }),
       };
       if (flags.graph !== undefined) {
@@ -55,6 +76,18 @@ export function workerCommand(): Command {
       // What a bootstep of the user's own left open must not keep a stopped worker alive.
       process.exit();
     });
+}
+
+/** What the flags say of settings. */
+function settingsOf(flags: WorkerFlags): SettingsInput {
+  return {
+    workerPrefetchMultiplier: flags.prefetchMultiplier,
+    workerDisablePrefetch: flags.disablePrefetch,
+    taskTimeLimit: flags.timeLimit,
+    taskSoftTimeLimit: flags.softTimeLimit,
+    workerMaxTasksPerChild: flags.maxTasksPerChild,
+    workerMaxMemoryPerChild: flags.maxMemoryPerChild,
+  };
 }
 
 /** npm, timeout and others pass on a signal that the terminal has sent to us too: two so close are one. */

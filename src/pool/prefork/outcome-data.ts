@@ -19,6 +19,8 @@ const CHECKS: { readonly [Kind in Outcome["kind"]]: ((outcome: Fields) => boolea
 
 export function isOutcome(value: unknown): value is Outcome {
   if (!isRecord(value) || typeof value.kind !== "string" || !Object.hasOwn(CHECKS, value.kind)) return false;
+  if (value.children !== undefined && !(Array.isArray(value.children) && value.children.every(Array.isArray)))
+    return false;
   return CHECKS[value.kind as Outcome["kind"]]?.(value) ?? false;
 }
 

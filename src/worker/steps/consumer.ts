@@ -25,13 +25,14 @@ export const consumerStep: Step<Consumer, ConsumerNeeds> = {
   async start({ settings, blueprint }, signal) {
     const { app, config, clock, log, hostname } = settings;
     const consumer = new Consumer({
-      broker: await app.backends.broker(),
+      broker: await app.backends.readBroker(),
       steps: consumerSteps(app.steps.consumer),
       outer: blueprint,
       clock,
       log,
       connectTimeoutMs: config.brokerConnectionTimeoutMs,
       retry: config.brokerConnectionRetry,
+      retryFirst: config.brokerConnectionRetryOnStartup ?? config.brokerConnectionRetry,
       maxRetries: config.brokerConnectionMaxRetries,
       name: hostname,
     });

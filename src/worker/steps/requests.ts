@@ -28,7 +28,7 @@ export const requestsStep: Step<Requests, RequestsNeeds> = {
   name: "requests",
   needs: { settings: settingsRef, owned: storeStep, pool: poolStep, recorder: recorderStep },
   async start({ settings, owned: { store }, pool, recorder }) {
-    const { app, clock, config, hostname, log, queues } = settings;
+    const { app, clock, config, hostname, log, consumed } = settings;
     const quarantine = await app.backends.quarantine();
     const strategies = new Strategies(app.registry, config);
     const slots = new Slots(pool);
@@ -54,7 +54,7 @@ export const requestsStep: Step<Requests, RequestsNeeds> = {
       clock,
       log,
       hostname,
-      queues: new Set(queues),
+      queues: consumed.names,
       oneFile: config.backend === config.schedule,
     });
     return {

@@ -1,27 +1,49 @@
-/** Consumes the worker's queues (Celery's Tasks step). Stopping it takes nothing more in, and lets what runs finish. */
+/**
+ * Consumes the worker's queues (Celery's Tasks step), and declares RabbitMQ's delayed delivery where it is in use (its DelayedDelivery step).
+ * Stopping it takes nothing more in, and lets what runs finish.
+ */
 import type { Step } from "../../blueprint/step.ts";
+import type { BrokerConnection, Consumer } from "../../brokers/broker.ts";
+import type { Queue } from "../../brokers/topology.ts";
+import { sleep } from "../../kit/deadline.ts";
+import { UnavailableError } from "../../kit/errors.ts";
 import { connectionRef } from "../consumer.ts";
-import { settingsRef } from "../settings.ts";
+import type { Intake } from "../intake.ts";
+import { settingsRef, type WorkerSettings } from "../settings.ts";
+import { undelayed } from "../undelayed.ts";
 import { requestsStep } from "./requests.ts";
 
 type TasksNeeds = { settings: typeof settingsRef; connection: typeof connectionRef; requests: typeof requestsStep };
+
+const MAX_PREFETCH = 65_535;
+
+/** As Celery's: three tries, a second apart. */
+const DELAY_TRIES = 3;
+const DELAY_PAUSE_MS = 1_000;
 
 export const tasksStep: Step<undefined, TasksNeeds> = {
   name: "tasks",
   stopTimeoutMs: Number.POSITIVE_INFINITY,
   needs: { settings: settingsRef, connection: connectionRef, requests: requestsStep },
   async start({ settings, connection, requests: { intake } }) {
-    const { queues, concurrency, config } = settings;
-    for (const queue of queues) await connection.declareQueue(queue);
-    await connection.setPrefetch(config.workerPrefetchMultiplier * concurrency);
-    const consumers = await Promise.all(queues.map((queue) => connection.consume(queue, intake.receive)));
+    const { consumed, concurrency, config } = settings;
+    for (const queue of consumed.queues) await connection.declareQueue(queue);
+    await declareDelayedDelivery(connection, settings);
+    await purgeOnce(connection, settings);
+    await connection.setPrefetch(prefetchOf(config.workerPrefetchMultiplier * concurrency, settings));
+    const consuming = new QueueConsumers(connection, intake);
+    // Before the first of them is consumed: one that is added meanwhile is not left out.
+    consumed.attach(consuming);
     let lost = false;
     void connection.closed.then(() => {
       lost = true;
+      consumed.detach(consuming);
     });
+    await Promise.all(consumed.queues.map((queue) => consuming.consume(queue)));
     return {
       async stop() {
-        await Promise.all(consumers.map((each) => each.cancel()));
+        consumed.detach(consuming);
+        await consuming.endAll();
         await intake.returnWaiting();
         // On a lost connection the broker has taken back everything: what runs goes on, and its acks go nowhere.
         if (!lost) await Promise.race([intake.idle(), connection.closed]);
@@ -29,3 +51,92 @@ export const tasksStep: Step<undefined, TasksNeeds> = {
     };
   },
 };
+
+/** AMQP has 16 bits for it. Celery takes more for no limit at all. */
+function prefetchOf(wanted: number, { log }: WorkerSettings): number {
+  if (wanted <= MAX_PREFETCH) return wanted;
+  log.warn(`A prefetch of ${wanted} is more than AMQP can say: it is ${MAX_PREFETCH}`);
+  return MAX_PREFETCH;
+}
+
+/** The consumers of one connection, by queue. */
+class QueueConsumers {
+  readonly #connection: BrokerConnection;
+  readonly #intake: Intake;
+  readonly #consumers = new Map<string, Promise<Consumer>>();
+
+  constructor(connection: BrokerConnection, intake: Intake) {
+    this.#connection = connection;
+    this.#intake = intake;
+  }
+
+  async begin(queue: Queue): Promise<void> {
+    await this.#connection.declareQueue(queue);
+    await this.consume(queue);
+  }
+
+  /** Once for each queue. */
+  async consume(queue: Queue): Promise<void> {
+    if (this.#consumers.has(queue.name)) {
+      await this.#consumers.get(queue.name);
+      return;
+    }
+    const { receive } = this.#intake;
+    const consumer = this.#connection.consume(queue, (delivery) => receive(undelayed(delivery, queue)));
+    this.#consumers.set(queue.name, consumer);
+    try {
+      await consumer;
+    } catch (error) {
+      this.#consumers.delete(queue.name);
+      throw error;
+    }
+  }
+
+  async end(name: string): Promise<void> {
+    const consumer = this.#consumers.get(name);
+    this.#consumers.delete(name);
+    await (await consumer)?.cancel();
+  }
+
+  async endAll(): Promise<void> {
+    await Promise.all([...this.#consumers.keys()].map((name) => this.end(name).catch(() => undefined)));
+  }
+}
+
+/** So that what clients delay arrives. A failure is logged and no more: messages that are not delayed come in any case. */
+async function declareDelayedDelivery(connection: BrokerConnection, settings: WorkerSettings): Promise<void> {
+  const { app, config, clock, log, consumed } = settings;
+  if (!config.workerDetectQuorumQueues || !app.queues.hasQuorum) return;
+  if (connection.declareDelayedDelivery === undefined) return;
+  const byName = new Map([...app.queues.all, ...consumed.queues].map((each) => [each.name, each]));
+  const led = [...byName.values()].filter(({ exchange }) => exchange.type !== "direct");
+  const direct = [...byName.values()].filter(({ exchange }) => exchange.type === "direct");
+  if (direct.length > 0) {
+    const names = direct.map((each) => each.name).join(", ");
+    log.info(
+      `Delayed delivery does not lead to ${names}: exchange type direct. Messages with an eta wait in the schedule`,
+    );
+  }
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await connection.declareDelayedDelivery(led, config.brokerNativeDelayedDeliveryQueueType);
+    } catch (error) {
+      if (error instanceof UnavailableError) throw error;
+      if (tries >= DELAY_TRIES) {
+        log.error("Delayed delivery could not be declared; messages that clients delay may not arrive", { error });
+        return;
+      }
+      await sleep(DELAY_PAUSE_MS, clock);
+    }
+  }
+}
+
+/** Celery's --purge: what waits before the worker consumes for the first time is dropped. */
+async function purgeOnce(connection: BrokerConnection, settings: WorkerSettings): Promise<void> {
+  if (!settings.purge.wanted) return;
+  for (const queue of settings.consumed.queues) {
+    const dropped = await connection.purge(queue.name);
+    settings.log.warn(`purge: Erased ${dropped} message${dropped === 1 ? "" : "s"} from the queue ${queue.name}.`);
+  }
+  settings.purge.wanted = false;
+}

@@ -4,7 +4,8 @@ import { setTimeout as wait } from "node:timers/promises";
 import { currentTask, Lovage } from "lovage";
 import { storeStep, timerStep } from "lovage/worker";
 
-export const app = new Lovage("interop");
+/** Settings of one test, as JSON. */
+export const app = new Lovage("interop", JSON.parse(process.env.TEST_SETTINGS ?? "{}"));
 
 /** One write a line, by the process that runs: independent of all that is tested, and survives kill -9. */
 function note(...words: unknown[]): void {
@@ -58,6 +59,15 @@ app.task("demo.late", { acksLate: true }, async (word: string, seconds: number) 
 app.task("demo.fail", (text: string) => {
   throw new RangeError(text);
 });
+
+// A task that was missing, and is there now.
+if (process.env.TEST_ALSO !== undefined) {
+  app.task(process.env.TEST_ALSO, { params: ["word", "n"] }, (word: unknown, n: unknown) => [
+    word,
+    Number.isNaN(n) ? null : n,
+    currentTask().request.headers["x-own"],
+  ]);
+}
 
 // The seed's own way: a worker step with a timer entry.
 app.steps.worker.add({

@@ -110,6 +110,62 @@ describe("the settings of an app", () => {
     assert.throws(() => readConfig({ backend: "postgres://db" }, {}), /backend must be a URL that begins with redis:/);
   });
 
+  test("content, compression and rates are names that somebody knows, and pickle is never read", () => {
+    const config = readConfig(
+      {
+        accept_content: ["json", "application/x-msgpack"],
+        task_serializer: "yaml",
+        task_compression: "gzip",
+        task_default_rate_limit: "100/m",
+      },
+      {},
+    );
+    assert.deepEqual(config.acceptContent, ["json", "application/x-msgpack"]);
+    assert.equal(config.taskDefaultRateLimit, "100/m");
+
+    const wrong = {
+      acceptContent: ["json", "pickle"],
+      taskSerializer: "yml",
+      resultSerializer: "application/json",
+      taskCompression: "zip9",
+      taskDefaultRateLimit: "10/d",
+    } as unknown as SettingsInput;
+    assert.throws(
+      () => readConfig(wrong, {}),
+      (error: Error & { problems?: string[] }) => {
+        assert.equal(error.problems?.length, 5);
+        assert.match(
+          error.message,
+          /acceptContent\[1\] must not be "pickle": to read pickle is to run what the sender wrote/,
+        );
+        assert.match(
+          error.message,
+          /taskSerializer must be one of json, yaml, msgpack, auth; it was "yml"; did you mean "yaml"/,
+        );
+        assert.match(error.message, /resultSerializer must be one of json, yaml, msgpack, auth/);
+        assert.match(error.message, /taskCompression must be one of zlib, gzip, .*; it was "zip9"/);
+        assert.match(error.message, /taskDefaultRateLimit must be a number a second, or a text such as "10\/s"/);
+        return true;
+      },
+    );
+  });
+
+  test("rates are read as Celery reads them", () => {
+    for (const rate of ["100/s", "100/m", "100/h", "5", "0.5/s", "10/", 0, 5, 0.1]) {
+      assert.equal(readConfig({ taskDefaultRateLimit: rate }, {}).taskDefaultRateLimit, rate);
+    }
+    for (const rate of ["1/d", "x/m", "/s", "-1/s", -1, Number.NaN, true as unknown as number]) {
+      assert.throws(() => readConfig({ taskDefaultRateLimit: rate }, {}), /taskDefaultRateLimit must be/);
+    }
+  });
+
+  test("with one of the broker's URLs alone, the broker is there", () => {
+    const config = readConfig({ brokerWriteUrl: "memory://w" }, {});
+    assert.equal(config.broker, "memory://w");
+    const both = readConfig({ brokerWriteUrl: "memory://w", brokerReadUrl: "memory://r" }, {});
+    assert.equal(both.broker, "memory://r");
+  });
+
   test("a wrong variable is named as the variable", () => {
     assert.throws(
       () => readConfig({}, { LOVAGE_WORKER_CONCURRENCY: "many" }),

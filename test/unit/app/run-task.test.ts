@@ -363,7 +363,7 @@ test("updateState stores a document through the worker, and only states of the t
       );
     },
     {
-      message: { group: "g", parentId: "p" },
+      message: { group: "g", parentId: "p", replyTo: "client", correlationId: "c" },
       ask: ((op, params) => {
         asked.push([op, params]);
         return Promise.resolve(null);
@@ -377,11 +377,12 @@ test("updateState stores a document through the worker, and only states of the t
       status,
       result,
       traceback: null,
-      children: null,
+      children: [],
       date_done: null,
       group_id: "g",
       parent_id: "p",
     },
+    address: { replyTo: "client", correlationId: "c" },
   });
   assert.deepEqual(asked, [
     ["result.store", document("PROGRESS", '{"done":1}')],

@@ -250,7 +250,12 @@ test("a broker says its URL and what it promises; a path that cannot be is refus
   const broker = await openSqliteBroker(join(folder, "b.db"), { durability: "process" });
 
   assert.equal(broker.url, `sqlite:${join(folder, "b.db")}`);
-  assert.deepEqual(broker.traits, { transport: "sqlite", durability: "process", expires: false, priorities: "none" });
+  assert.deepEqual(broker.traits, {
+    transport: "sqlite",
+    durability: "process",
+    expires: false,
+    priorities: "highest-first",
+  });
   await broker.close();
   await assert.rejects(openSqliteBroker(join(folder, randomUUID(), "b.db")), { code: "ERR_STORE_PATH" });
 });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
+import { TaskError } from "../../../src/app/task-error.ts";
 import { exceptionOf } from "../../../src/protocol/exception.ts";
 import { encodeJson } from "../../../src/protocol/json.ts";
 
@@ -39,6 +40,56 @@ describe("exceptionOf", () => {
     ]) {
       assert.deepEqual(shown(Object.assign(new Error("x"), { name })), [name, ["x"], null]);
     }
+  });
+
+  test("takes an error's own word for what Python is to be given", () => {
+    class CardDeclined extends Error {
+      readonly excModule = "shop.errors";
+      get excArgs(): unknown[] {
+        return [this.message, 51, Number.NaN, 12345678901234567890n, new Map([["a", 1]]), () => 1];
+      }
+    }
+    assert.deepEqual(shown(new CardDeclined("no")), [
+      "CardDeclined",
+      ["no", 51, Number.NaN, 12345678901234567890n, "{'a': 1}", "<function>"],
+      "shop.errors",
+    ]);
+    const nested = Object.assign(new Error("x"), { excType: "Outer.Inner", excModule: "m", excArgs: [] });
+    assert.deepEqual(shown(nested), ["Outer.Inner", [], "m"]);
+    assert.deepEqual(shown(Object.assign(new Error("x"), { excType: "KeyError" })), ["KeyError", ["x"], "builtins"]);
+    for (const name of ["SystemExit", "KeyboardInterrupt", "StopIteration"]) {
+      const error = Object.assign(new Error("x"), { excType: name, excModule: "builtins" });
+      assert.deepEqual(shown(error), [name, ["x"], null]);
+    }
+  });
+
+  test("fails for Python with the class of what another task threw, and shows that one's traceback", () => {
+    const python = { exc_type: "ValueError", exc_message: ["boom", 42], exc_module: "builtins" };
+    const thrown = new TaskError("t-1", python, "Traceback (most recent call last): …");
+    assert.deepEqual(shown(thrown), ["ValueError", ["boom", 42], "builtins"]);
+    assert.match(
+      exceptionOf(thrown).traceback ?? "",
+      /^TaskError: task t-1 failed[\s\S]+\n\nCaused by: in task t-1:\nTraceback \(most recent/,
+    );
+  });
+
+  test("makes a name that Python can give to a class", () => {
+    for (const [name, expected] of [
+      ["a\0b", "ab"],
+      ["\0", "Error"],
+      ["\ud800x", "\ufffdx"],
+      ["x".repeat(300), "x".repeat(255)],
+    ]) {
+      assert.equal(exceptionOf(Object.assign(new Error("x"), { name })).exception.exc_type, expected);
+    }
+  });
+
+  test("shows the stacks of several errors in one", () => {
+    const { traceback } = exceptionOf(new AggregateError([new TypeError("one"), new RangeError("two"), 7], "both"));
+    assert.match(
+      traceback ?? "",
+      /^AggregateError: both\n[\s\S]+\nCaused by: TypeError: one\n[\s\S]+\nCaused by: RangeError: two\n/,
+    );
   });
 
   test("takes errors of another realm, and what has a message", () => {

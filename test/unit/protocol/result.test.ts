@@ -41,7 +41,7 @@ describe("result documents", () => {
     });
   }
 
-  test("with the extended fields are read whole, but for stamps", () => {
+  test("with the extended fields and stamps are read whole, and written as Celery stores them", () => {
     const { published } = fixture<{ published: { data_decoded: Record<string, unknown> }[] }>(
       "results.redis.extended_and_started.json",
     );
@@ -49,11 +49,14 @@ describe("result documents", () => {
     for (const { data_decoded } of published) {
       const document = decodeResult(JSON.stringify(data_decoded));
       const { stamped_headers, tenant, ...theirs } = data_decoded;
+      const { stamps, ...rest } = document;
       const parsed = (text: string | undefined) => JSON.parse(text ?? "null") as unknown;
       assert.deepEqual(
-        { ...document, result: parsed(document.result), args: parsed(document.args), kwargs: parsed(document.kwargs) },
+        { ...rest, result: parsed(document.result), args: parsed(document.args), kwargs: parsed(document.kwargs) },
         theirs,
       );
+      assert.deepEqual(stamps, stamped_headers === undefined ? undefined : { tenant });
+      assert.deepEqual(JSON.parse(encodeResult(document)), data_decoded);
       assert.deepEqual(decodeResult(encodeResult(document)), document);
     }
   });
@@ -69,7 +72,30 @@ describe("result documents", () => {
   test("keep a result that a number would change", () => {
     const text = '{"status": "SUCCESS", "result": [12345678901234567890, NaN, 1.0], "task_id": "x"}';
     assert.equal(decodeResult(text).result, "[12345678901234567890, NaN, 1.0]");
-    assert.ok(encodeResult(decodeResult(text)).includes('"result":[12345678901234567890, NaN, 1.0]'));
+    assert.ok(encodeResult(decodeResult(text)).includes('"result": [12345678901234567890, NaN, 1.0]'));
+  });
+
+  test("begin with their status, so that Redis finds it without reading the rest", () => {
+    assert.match(encodeResult({ ...DOCUMENT, name: "n" }), /^\{"status": "SUCCESS", /);
+  });
+
+  test("do not let a stamp hide a field", () => {
+    const text = encodeResult({ ...DOCUMENT, stamps: { status: "FAILURE", tenant: ["a", 1] } });
+    assert.deepEqual(decodeJson(text), {
+      ...DOCUMENT,
+      result: 5,
+      stamped_headers: ["status", "tenant"],
+      tenant: ["a", 1],
+    });
+    assert.deepEqual(decodeResult(text), { ...DOCUMENT, stamps: { tenant: ["a", 1] } });
+  });
+
+  test("may be larger, and name more children, than a message may hold", () => {
+    const children = Array.from({ length: 600_000 }, (_, i) => [[`${i}`, null], null]);
+    const result = JSON.stringify("x".repeat(17 * 1024 * 1024));
+    const read = decodeResult(encodeResult({ ...DOCUMENT, result, children }));
+    assert.equal(read.children?.length, children.length);
+    assert.ok(read.result === result);
   });
 
   test("are one JSON object with everything in it", () => {

@@ -1,0 +1,199 @@
+/**
+ * Results as messages to whoever sent the task, over the app's broker: Celery's `rpc://` (PROTOCOL 10.4). A process has one queue for
+ * all of its results, by a name of its own; the worker sends each state there, and nothing to a task that names no queue.
+ *
+ * What has come is kept here, for waits, until it expires; nobody else can read it. Results that are under way when the connection is
+ * lost are lost with the queue, as in Celery: keep results in Redis where that matters.
+ */
+import { randomUUID } from "node:crypto";
+import { type Clock, systemClock } from "../kit/clock.ts";
+import { ClosedError, ContractError, messageOf } from "../kit/errors.ts";
+import type { Logger } from "../kit/log.ts";
+import type { WireMessage } from "../protocol/message.ts";
+import { decodeResult, READY_STATES, type ResultDocument } from "../protocol/result.ts";
+import type { ResultAddress, ResultBackend } from "./backend.ts";
+import { checkStore, checkSweep, checkTaskId } from "./check.ts";
+import { packResult, unpackResult } from "./packed.ts";
+import type { ReplyCarrier } from "./rpc/carrier.ts";
+import { Expected } from "./rpc/expected.ts";
+import { replyOf, replyQueue } from "./rpc/message.ts";
+import { ResultTable } from "./table.ts";
+import type { Watch } from "./watchers.ts";
+
+export type { ReplyCarrier, ReplyQueue } from "./rpc/carrier.ts";
+
+export interface RpcResultsOptions {
+  readonly carrier: ReplyCarrier;
+  /** How long what has come is kept, and the queue without its consumer, ms; 0 = for ever. */
+  readonly expiresMs: number;
+  /** Celery's `result_persistent`: messages survive a restart of the broker. Default false. */
+  readonly persistent?: boolean;
+  /** Of the queue. Default: a new UUID. */
+  readonly name?: string;
+  readonly clock?: Clock;
+  readonly log?: Pick<Logger, "warn">;
+  /** Kept at most; the oldest go first. Default 100,000 documents, 128 Mi characters. */
+  readonly maxDocuments?: number;
+  readonly maxChars?: number;
+}
+
+/** The result of the task goes to the process that sent it, which is another one. */
+export class ResultElsewhereError extends ContractError {
+  readonly code = "ERR_RESULT_ELSEWHERE";
+}
+
+const MAX_DOCUMENTS = 100_000;
+const MAX_CHARS = 128 * 1024 * 1024;
+/** Tasks that were sent and have not been heard of. */
+const MAX_EXPECTED = 100_000;
+/** Removed by each that comes. */
+const SWEPT_BY_STORE = 2;
+/** It is said so often at most that results were dropped, ms. */
+const TELL_MS = 60_000;
+
+export class RpcResults implements ResultBackend {
+  readonly url = "rpc://";
+  /** Of the queue that results of this process come to: Celery's oid. */
+  readonly name: string;
+  readonly #options: RpcResultsOptions;
+  readonly #clock: Clock;
+  readonly #table = new ResultTable();
+  readonly #expected = new Expected(MAX_EXPECTED);
+  readonly #watches = new Set<Watch>();
+  #listening: Promise<void> | undefined;
+  #dropped = 0;
+  #toldMs = Number.NEGATIVE_INFINITY;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: RpcResultsOptions) {
+    this.#options = options;
+    this.name = options.name ?? randomUUID();
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  async replyTo(taskId?: string): Promise<string> {
+    this.#checkOpen();
+    if (this.#listening === undefined) {
+      const queue = replyQueue(this.name, this.#options.expiresMs);
+      const listening = this.#options.carrier.listen(queue, (message) => this.#hear(message));
+      this.#listening = listening;
+      listening.catch(() => {
+        if (this.#listening === listening) this.#listening = undefined;
+      });
+    }
+    await this.#listening;
+    if (taskId !== undefined) this.#expected.add(taskId);
+    return this.name;
+  }
+
+  async store(document: ResultDocument, expiresMs: number, address: ResultAddress = {}): Promise<void> {
+    this.#checkOpen();
+    checkStore(document, expiresMs);
+    const { replyTo = "", correlationId = "" } = address;
+    const { carrier, persistent = false } = this.#options;
+    const message = replyOf(document, correlationId || document.task_id, persistent);
+    if (replyTo !== "") await carrier.publish(replyTo, message);
+  }
+
+  /** Of what has come to this process. */
+  async get(taskId: string): Promise<ResultDocument | undefined> {
+    this.#checkOpen();
+    checkTaskId(taskId);
+    const entry = this.#table.find(taskId, this.#clock.wallMs());
+    return entry === undefined ? undefined : unpackResult(entry.packed);
+  }
+
+  /** @throws {ResultElsewhereError} this process did not send the task, or its result has expired here: it will never come */
+  async watch(taskId: string, onChange: (document: ResultDocument) => void): Promise<{ stop(): void }> {
+    this.#checkOpen();
+    checkTaskId(taskId);
+    const entry = this.#table.find(taskId, this.#clock.wallMs());
+    if (entry === undefined && !this.#expected.mayCome(taskId)) {
+      throw new ResultElsewhereError(
+        `no result of task ${JSON.stringify(taskId)} will come to this process: with rpc:// a result goes to the process that sent the task, which keeps it until it expires; wait for it there, or keep results in Redis (backend "redis://…")`,
+      );
+    }
+    const watch = this.#table.watchers.add(taskId, onChange);
+    this.#watches.add(watch);
+    try {
+      if (entry !== undefined) watch.tell(entry.change, () => unpackResult(entry.packed));
+    } catch (error) {
+      this.#stop(watch);
+      throw error;
+    }
+    return { stop: () => this.#stop(watch) };
+  }
+
+  async forget(taskId: string): Promise<void> {
+    this.#checkOpen();
+    checkTaskId(taskId);
+    this.#table.remove(taskId);
+  }
+
+  async sweep(limit: number): Promise<number> {
+    this.#checkOpen();
+    checkSweep(limit);
+    return this.#table.sweep(limit, this.#clock.wallMs());
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    for (const watch of this.#watches) this.#stop(watch);
+    await this.#options.carrier.close();
+  }
+
+  /** Must not throw: it is the carrier that calls. */
+  #hear({ body, properties }: WireMessage): void {
+    if (this.#closing !== undefined) return;
+    let document: ResultDocument;
+    try {
+      document = readDocument(body);
+      checkTaskId(document.task_id);
+    } catch (error) {
+      const whose = properties.correlationId ?? "an unknown task";
+      this.#options.log?.warn(`A result of ${whose} came that cannot be read; it is dropped: ${messageOf(error)}`);
+      return;
+    }
+    const { task_id: taskId, status } = document;
+    if (READY_STATES.has(status)) this.#expected.delete(taskId);
+    const nowMs = this.#clock.wallMs();
+    const entry = this.#table.put(taskId, status, packResult(document), this.#options.expiresMs, nowMs);
+    if (entry !== undefined) this.#table.watchers.tell(taskId, entry.change, () => unpackResult(entry.packed));
+    this.#table.sweep(SWEPT_BY_STORE, nowMs);
+    this.#makeRoom();
+  }
+
+  #makeRoom(): void {
+    const { maxDocuments = MAX_DOCUMENTS, maxChars = MAX_CHARS, log } = this.#options;
+    while (this.#table.size > maxDocuments || (this.#table.chars > maxChars && this.#table.size > 1)) {
+      this.#table.removeOldest();
+      this.#dropped += 1;
+    }
+    if (this.#dropped === 0 || this.#clock.monoMs() < this.#toldMs + TELL_MS) return;
+    this.#toldMs = this.#clock.monoMs();
+    log?.warn(
+      `${this.#dropped} results that had come were dropped: more than ${maxDocuments} wait to be read; send with ignoreResult what nobody reads, or forget what was read`,
+    );
+    this.#dropped = 0;
+  }
+
+  #stop(watch: Watch): void {
+    this.#watches.delete(watch);
+    this.#table.watchers.remove(watch);
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new ClosedError(`the result backend ${this.url} was closed: open it again`);
+  }
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** @throws {DecodeError} {TypeError} */
+function readDocument(body: Uint8Array): ResultDocument {
+  return decodeResult(utf8.decode(body));
+}
