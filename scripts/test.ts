@@ -23,7 +23,7 @@ import { Programs } from "./testing/programs.ts";
 import type { Finding } from "./testing/reporter.ts";
 import { Summary } from "./testing/summary.ts";
 
-const DEADLINE_S = Number(process.env.LOVAGE_TEST_DEADLINE) || 720;
+const DEADLINE_S = Number(process.env.LOVAGE_TEST_DEADLINE) || 1_500;
 /** A safety net under one test, not an assertion: what waits for an event that never comes ends with a name. */
 const TEST_TIMEOUT_MS = 120_000;
 
@@ -132,7 +132,7 @@ async function runPhase(
   console.log(`\n# ${phase.name}: ${phase.files.length} files`);
   const findings = join(folder, `${phase.name}.findings`);
   // Files at once: they share the cores with the servers and the workers that they start.
-  const concurrency = Number(env.LOVAGE_TEST_CONCURRENCY) || Math.max(2, Math.min(availableParallelism(), 4));
+  const concurrency = Number(env.LOVAGE_TEST_CONCURRENCY) || Math.max(3, Math.min(availableParallelism(), 4));
   const { status } = await programs.run(
     process.execPath,
     [

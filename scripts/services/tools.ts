@@ -11,14 +11,14 @@ import { found, type Missing, type Service } from "./service.ts";
 
 const run = promisify(execFile);
 
-/** A Python that can import Celery. `/usr/bin` first: Debian's packages are for Debian's Python, and PATH may say another. */
+/** A Python that can import Celery, and what its Redis transport and serializers need. `/usr/bin` first: Debian's packages are for Debian's Python, and PATH may say another. */
 export const celery: Service = {
   name: "Celery",
   variable: "LOVAGE_TEST_PYTHON",
   ensure: () =>
-    lookOrInstall("python3-celery", findCelery, {
+    lookOrInstall(["python3-celery", "python3-redis", "python3-yaml", "python3-msgpack"], findCelery, {
       missing:
-        'Celery: no Python here imports it: install it ("sudo apt-get install python3-celery", or pip), or name a Python by LOVAGE_TEST_PYTHON',
+        'Celery: no Python here imports it with redis, yaml and msgpack: install them ("sudo apt-get install python3-celery python3-redis python3-yaml python3-msgpack", or pip), or name a Python by LOVAGE_TEST_PYTHON',
     }),
 };
 
@@ -26,7 +26,7 @@ export const amqpTools: Service = {
   name: "amqp-tools",
   variable: "LOVAGE_TEST_AMQP_PUBLISH",
   ensure: () =>
-    lookOrInstall("amqp-tools", findAmqpPublish, {
+    lookOrInstall(["amqp-tools"], findAmqpPublish, {
       missing: 'amqp-tools: no amqp-publish on PATH: install it ("sudo apt-get install amqp-tools")',
     }),
 };
@@ -36,7 +36,7 @@ export const pgbouncer: Service = {
   name: "PgBouncer",
   variable: "LOVAGE_TEST_PGBOUNCER",
   ensure: () =>
-    lookOrInstall("pgbouncer", findPgbouncer, {
+    lookOrInstall(["pgbouncer"], findPgbouncer, {
       missing: 'PgBouncer: no pgbouncer on PATH: install it ("sudo apt-get install pgbouncer")',
     }),
 };
@@ -46,11 +46,11 @@ export interface Tool {
   readonly note: string;
 }
 
-async function lookOrInstall(debianPackage: string, look: () => Promise<Tool | undefined>, otherwise: Missing) {
+async function lookOrInstall(packages: readonly string[], look: () => Promise<Tool | undefined>, otherwise: Missing) {
   const tool = await look();
   if (tool !== undefined) return found(tool.path, tool.note);
   if (!mayInstall()) return otherwise;
-  const problem = await installDebian([debianPackage]);
+  const problem = await installDebian(packages);
   const installed = await look();
   if (installed !== undefined) return found(installed.path, `${installed.note}, installed`);
   return { missing: `${otherwise.missing}; apt-get: ${problem ?? "installed, and still not to be used"}` };
@@ -60,7 +60,9 @@ export async function findCelery(): Promise<Tool | undefined> {
   const named = process.env.LOVAGE_TEST_PYTHON;
   for (const python of named === undefined || named === "" ? pythons() : [named]) {
     try {
-      const { stdout } = await run(python, ["-c", "import celery; print(celery.__version__)"], { timeout: 60_000 });
+      const { stdout } = await run(python, ["-c", "import celery, msgpack, redis, yaml; print(celery.__version__)"], {
+        timeout: 60_000,
+      });
       return { path: python, note: `Celery ${stdout.trim()} of ${python}` };
     } catch {
       // Not there, or without Celery: the next one.

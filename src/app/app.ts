@@ -14,7 +14,9 @@ import { AsyncResult, type ResultSource, resultFromTuple } from "./async-result.
 import { Backends } from "./backends.ts";
 import { type Config, readConfig, type SettingsInput } from "./config.ts";
 import { currentTaskOrNone } from "./context.ts";
+import { Control } from "./control.ts";
 import { Gateway } from "./gateway.ts";
+import { Mailing } from "./mailing.ts";
 import { placeOf, sendsResults } from "./open.ts";
 import { Producer } from "./producer.ts";
 import { Publishing } from "./publishing.ts";
@@ -22,6 +24,7 @@ import { AppQuarantine } from "./quarantined.ts";
 import { Queues } from "./queues.ts";
 import { TaskRegistry } from "./registry.ts";
 import { type AnyResult, ResultSet } from "./result-set.ts";
+import { Revoking } from "./revoking.ts";
 import { Schedule } from "./schedule.ts";
 import { type Addressed, type ApplyOptions, addressCall } from "./send.ts";
 import { Signature, type SignatureOptions } from "./signature.ts";
@@ -46,6 +49,8 @@ export class Lovage {
   readonly registry = new TaskRegistry<Task<never[]>>();
   /** Durable callbacks. */
   readonly schedule: Schedule;
+  /** Orders to workers: revoke, ping, any of Celery's commands. */
+  readonly control: Control;
   /** Messages that could not be run. */
   readonly quarantine: AppQuarantine;
   /** Bootsteps of your own: `worker` steps live as long as the worker, `consumer` steps as long as its connection. */
@@ -85,6 +90,11 @@ export class Lovage {
       clock: this.#clock,
       config: () => this.#config,
     };
+    this.control = new Control({
+      ...this.#resultSource,
+      log: () => this.#log,
+      place: () => placeOf(this.#config),
+    });
     this.schedule = new Schedule({
       ...this.#resultSource,
       events: new ScheduleEvents(() => this.#log),
@@ -131,11 +141,11 @@ export class Lovage {
 
   /** Send a signature; `options` win over its own. Resolves when the broker has the message. */
   async send(signature: Signature, options: ApplyOptions = {}): Promise<AsyncResult> {
-    const { message, to } = this.#address(signature, { ...signature.options, ...options });
+    const { message, to, content } = this.#address(signature, { ...signature.options, ...options });
     if (message.expiresMs !== undefined && message.expiresMs <= this.#clock.wallMs()) {
       this.#log.warn(`Task ${message.task}[${message.id}] has expired before it is sent: it will not run`);
     }
-    await this.ask("publish", { message, to });
+    await this.ask("publish", { message, to, content });
     currentTaskOrNone()?.addChild([[message.id, null], null]);
     return this.result(message.id);
   }
@@ -191,10 +201,26 @@ export class Lovage {
         broker: () => this.backends.broker(),
         clock: this.#clock,
       }),
+      revoking: new Revoking({
+        store: () => this.backends.store(),
+        results:
+          this.#config.backend === undefined || sendsResults(this.#config) ? undefined : () => this.backends.results(),
+        resultExpiresMs: this.#config.resultExpiresMs,
+        clock: this.#clock,
+      }),
+      mailing: new Mailing({
+        broker: () => this.backends.broker(),
+        producer: this.producer,
+        settings: this.#config,
+        clock: this.#clock,
+        log: this.#log,
+      }),
       clock: this.#clock,
       events: this.schedule.events,
       resultExpiresMs: this.#config.resultExpiresMs,
       protocol: this.#config.taskProtocol,
+      serializer: this.#config.taskSerializer,
+      compression: this.#config.taskCompression,
       place: placeOf(this.#config),
       resultsAreSent: sendsResults(this.#config),
     });

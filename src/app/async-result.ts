@@ -5,7 +5,9 @@ import { ContractError, TimeoutError } from "../kit/errors.ts";
 import type { Ask } from "../pool/asks.ts";
 import { decodeJson } from "../protocol/json.ts";
 import { READY_STATES, type ResultDocument, type ResultTuple, type TaskState } from "../protocol/result.ts";
+import type { CancelAnswer } from "../schedule/callback.ts";
 import type { Config } from "./config.ts";
+import { type RevokeOptions, revokeTasks } from "./control.ts";
 import { followResults } from "./follow-results.ts";
 import { childrenOf, dateDoneOf, metaOf, type ResultMeta } from "./result-meta.ts";
 import { type AnyResult, GroupResult, type WaitOptions } from "./result-set.ts";
@@ -193,10 +195,9 @@ export class AsyncResult<Result = unknown> {
    *
    * @param options.terminate what runs already is asked to end, and then killed
    */
-  async revoke({ terminate = false }: { readonly terminate?: boolean } = {}): Promise<string> {
-    const { ask, clock, config } = this.#source;
-    const untilMs = clock.wallMs() + config().revokesExpireMs;
-    return (await ask("schedule.revoke", { taskId: this.id, untilMs, abort: terminate })).answer;
+  async revoke(options: RevokeOptions = {}): Promise<CancelAnswer["answer"]> {
+    const [answer] = await revokeTasks(this.#source, [this.id], options);
+    return answer ?? "unknown";
   }
 
   /** Remove the stored result, and those before it in its chain. */

@@ -46,6 +46,7 @@ export interface Fence {
   readonly token: number;
 }
 
+/** Celery's `retry` options in camelCase. What is left out is as in this run. */
 export interface RetryOptions {
   /** Default: the task's `defaultRetryDelay`. */
   readonly countdown?: Duration;
@@ -55,8 +56,23 @@ export interface RetryOptions {
   readonly kwargs?: Readonly<Record<string, unknown>>;
   /** Overrides the task's `maxRetries`. */
   readonly maxRetries?: number | null;
-  /** Why; stored with the RETRY state, and thrown when no retry is left. */
+  /** Why; stored with the RETRY state, and thrown when no retry is left. Celery: `exc`. */
   readonly cause?: unknown;
+  /** Send the next run to this queue; where no worker of this kind serves it, as an ordinary message with an eta. */
+  readonly queue?: string;
+  readonly exchange?: string;
+  readonly routingKey?: string;
+  /** 0 … 255. */
+  readonly priority?: number;
+  /** Latest start: a duration from now, or a moment (Date, or ISO 8601). */
+  readonly expires?: Duration | Date;
+  readonly timeLimit?: Duration;
+  readonly softTimeLimit?: Duration;
+  /** Over the headers of your own that the message has; Celery's names are refused. */
+  readonly headers?: Readonly<Record<string, unknown>>;
+  readonly ignoreResult?: boolean;
+  /** Name shown in logs in place of the task's. */
+  readonly shadow?: string;
 }
 
 export interface TaskContext {

@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import type { Clock } from "../kit/clock.ts";
 import { InvalidInputError } from "../kit/errors.ts";
 import type { Ask, AskAnswer, AskOp, AskParams, SchedulePlace } from "../pool/asks.ts";
+import { dress, loadFormats } from "../protocol/content.ts";
 import { encodeTask } from "../protocol/encode.ts";
 import { encodeTaskV1 } from "../protocol/encode-v1.ts";
 import type { TaskMessage } from "../protocol/message.ts";
@@ -15,20 +16,26 @@ import type { ScheduleEvents } from "../schedule/events.ts";
 import type { NewOccurrence, NewRecurrence, Plan, Recurrence } from "../schedule/recurrence.ts";
 import type { Target } from "../schedule/store.ts";
 import type { Backends } from "./backends.ts";
+import type { Mailing } from "./mailing.ts";
 import type { Publishing } from "./publishing.ts";
 import { ResultWatches } from "./result-watches.ts";
+import type { RevokedListener, Revoking } from "./revoking.ts";
 
 type Answers = { readonly [Op in AskOp]: (params: AskParams<Op>) => Promise<AskAnswer<Op>> };
 
 export interface GatewayOptions {
   readonly backends: Backends;
   readonly publishing: Publishing;
+  readonly revoking: Revoking;
+  readonly mailing: Mailing;
   readonly clock: Clock;
   /** Told what this process changes in the schedule. */
   readonly events: ScheduleEvents;
   readonly resultExpiresMs: number;
   /** Of task messages that are sent. */
   readonly protocol: 1 | 2;
+  readonly serializer: string;
+  readonly compression: string | undefined;
   readonly place: SchedulePlace;
   /** The result backend sends results to who sent the task. */
   readonly resultsAreSent: boolean;
@@ -41,7 +48,6 @@ export class Gateway {
   /** Celery's oid, where results would be sent to: on every message, also where nobody listens there. */
   readonly #oid = randomUUID();
   #onDue: (dueMs: number) => void = () => undefined;
-  #onRevoked: (taskId: string) => void = () => undefined;
 
   constructor(options: GatewayOptions) {
     this.#options = options;
@@ -66,10 +72,11 @@ export class Gateway {
       "schedule.list": async ({ query }) => (await store()).list(query),
       "schedule.counts": async () => (await store()).counts(),
       "schedule.place": async () => options.place,
-      "schedule.revoke": async ({ taskId, untilMs, abort }) => {
-        const answer = await (await store()).revoke(taskId, untilMs, { abort });
-        this.#onRevoked(taskId);
-        return this.#tookBack(answer);
+      "schedule.revoke": async ({ taskId, untilMs, abort }) =>
+        this.#tookBack(await options.revoking.revoke(taskId, untilMs, abort)),
+      "schedule.revokeStamp": async ({ header, value, untilMs, abort }) => {
+        await options.revoking.revokeStamp(header, value, untilMs, abort);
+        return null;
       },
       "recurrence.put": ({ recurrence }) => this.#putRecurrence(recurrence),
       "recurrence.get": async ({ target }): Promise<Recurrence | null> =>
@@ -79,17 +86,21 @@ export class Gateway {
       "recurrence.resume": ({ target, generation, plan }) => this.#resume(target, generation, plan),
       "recurrence.cancel": async ({ target, abort }) =>
         this.#tookBack(await (await store()).recurrences.cancel(target, { abort })),
-      publish: async ({ message, to }) => {
+      publish: async ({ message, to, content = {} }) => {
         const replying =
           message.replyTo === undefined ? { ...message, replyTo: await this.#replyTo(message) } : message;
         const encode = options.protocol === 1 ? encodeTaskV1 : encodeTask;
-        const wire = encode(replying, options.clock.wallMs());
+        const { serializer = options.serializer, compression = options.compression } = content;
+        await loadFormats([serializer]);
+        const wire = dress(encode(replying, options.clock.wallMs()), { serializer, compression });
         await options.publishing.publish(wire, to, message.etaMs);
         return null;
       },
       "control.cast": async ({ command }) => {
-        throw new InvalidInputError(`no broker carries the control command ${command.method}`);
+        await options.mailing.cast(command);
+        return null;
       },
+      "control.call": ({ command, timeoutMs }) => options.mailing.call(command, timeoutMs),
       "result.get": async ({ taskId }) => (await (await results()).get(taskId)) ?? null,
       "result.wait": ({ taskId, timeoutMs }) => watches.wait(taskId, timeoutMs),
       "result.watch": (request) => watches.open(request),
@@ -129,9 +140,9 @@ export class Gateway {
     this.#onDue = listener;
   }
 
-  /** Tell `listener` (the worker's requests) of each task id that this process revokes. */
-  listenForRevoked(listener: (taskId: string) => void): void {
-    this.#onRevoked = listener;
+  /** Tell `listener` (the worker's requests) of what this process revokes. */
+  listenForRevoked(listener: RevokedListener): void {
+    this.#options.revoking.listen(listener);
   }
 
   /** Heard before the task is sent: its result may come at once. */

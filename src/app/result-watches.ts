@@ -219,10 +219,11 @@ class Following {
     let chars = 0;
     let count = 0;
     for (const { status, result, traceback } of this.#queue) {
+      chars += result.length + (traceback?.length ?? 0) + 200;
+      // One that is larger goes alone.
+      if (chars > ANSWER_CHARS && count > 0) break;
       count += 1;
       if (!READY_STATES.has(status)) this.#states -= 1;
-      chars += result.length + (traceback?.length ?? 0) + 200;
-      if (chars >= ANSWER_CHARS) break;
     }
     return this.#queue.splice(0, count);
   }

@@ -3,7 +3,9 @@ import { type Duration, parseDurationMs } from "../kit/duration.ts";
 import { InvalidInputError, LostError } from "../kit/errors.ts";
 import { parseMomentMs } from "../kit/moment.ts";
 import { textOf } from "../kit/printable.ts";
+import type { TaskMessage } from "../protocol/message.ts";
 import type { RetryOptions } from "./context.ts";
+import { type RetryOverrides, retryOverrides } from "./retry-overrides.ts";
 import type { ErrorClass, TaskOptions } from "./task-options.ts";
 
 const DEFAULT_MAX_RETRIES = 3;
@@ -21,22 +23,27 @@ export class Retry extends Error {
   readonly etaMs: number;
   readonly args: readonly unknown[] | undefined;
   readonly kwargs: Readonly<Record<string, unknown>> | undefined;
+  /** What else it changes. */
+  readonly overrides: RetryOverrides;
 
-  constructor(etaMs: number, inMs: number, options: Pick<RetryOptions, "args" | "kwargs" | "cause">) {
+  constructor(
+    etaMs: number,
+    inMs: number,
+    options: Pick<RetryOptions, "args" | "kwargs" | "cause">,
+    overrides: RetryOverrides,
+  ) {
     super(`Retry in ${inMs / 1_000}s`, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "Retry";
     this.etaMs = etaMs;
     this.args = options.args;
     this.kwargs = options.kwargs;
+    this.overrides = overrides;
   }
 }
 
 /** The run that asks. */
 export interface RetryContext {
-  readonly task: string;
-  readonly id: string;
-  /** 0 for the first run. */
-  readonly retries: number;
+  readonly message: TaskMessage;
   readonly args: readonly unknown[];
   readonly kwargs: Readonly<Record<string, unknown>>;
   readonly nowMs: number;
@@ -44,31 +51,43 @@ export interface RetryContext {
 
 /**
  * What to throw for `retry(options)`: a `Retry`; or, when none is left, the cause that was given, else MaxRetriesExceededError.
- * @throws {InvalidInputError} countdown and eta both, or one of them is not what it must be
+ * @throws {InvalidInputError} an option is unknown or not what it must be, or countdown and eta were both given
  */
 export function retryOrGiveUp(task: TaskOptions, run: RetryContext, options: RetryOptions): unknown {
   const { countdown, eta } = options;
   if (countdown !== undefined && eta !== undefined) {
     throw new InvalidInputError("retry: countdown and eta were both given; give the one that is meant");
   }
+  const { message } = run;
+  const overrides = retryOverrides(options, message, run.nowMs);
   const etaMs =
     eta === undefined
       ? run.nowMs + parseDurationMs(countdown ?? task.defaultRetryDelay ?? DEFAULT_RETRY_DELAY, "countdown")
       : parseMomentMs(eta, { what: "eta" });
   const allowed = options.maxRetries === undefined ? maxRetriesOf(task) : options.maxRetries;
-  if (allowed === null || run.retries + 1 <= allowed) {
-    return new Retry(etaMs, Math.max(0, etaMs - run.nowMs), options);
+  if (allowed === null || message.retries + 1 <= allowed) {
+    return new Retry(etaMs, Math.max(0, etaMs - run.nowMs), options, overrides);
   }
   if (options.cause !== undefined) return options.cause;
   const args = textOf(options.args ?? run.args, 500);
   const kwargs = textOf(options.kwargs ?? run.kwargs, 500);
-  return new MaxRetriesExceededError(`Can't retry ${run.task}[${run.id}] args:${args} kwargs:${kwargs}`);
+  return new MaxRetriesExceededError(`Can't retry ${message.task}[${message.id}] args:${args} kwargs:${kwargs}`);
 }
 
 /** Whether the task's options say that it is to be retried after this error. */
 export function isAutoretried(task: TaskOptions, thrown: unknown): boolean {
   if (task.autoretryFor === undefined || isOneOf(thrown, task.dontAutoretryFor)) return false;
   return task.autoretryFor === true || isOneOf(thrown, task.autoretryFor);
+}
+
+/**
+ * What an automatic retry is asked with: the task's `retryKwargs`, under the delay of its back-off where it has one.
+ */
+export function autoretryOptions(task: TaskOptions, retries: number, random: () => number): RetryOptions {
+  const countdown = autoretryDelay(task, retries, random);
+  if (countdown === undefined) return { ...task.retryKwargs };
+  const { eta: _eta, ...rest } = task.retryKwargs ?? {};
+  return { ...rest, countdown };
 }
 
 /**

@@ -23,7 +23,7 @@ import type { Fence, RetryOptions, RunningTask, TaskRequest } from "./context.ts
 import { runInTask } from "./context.ts";
 import { failureOf, toFailure } from "./failure.ts";
 import type { TaskRegistry } from "./registry.ts";
-import { autoretryDelay, isAutoretried, isOneOf, Retry, retryOrGiveUp } from "./retry.ts";
+import { autoretryOptions, isAutoretried, isOneOf, Retry, retryOrGiveUp } from "./retry.ts";
 import type { RegisteredTask } from "./task-options.ts";
 import { Ignore, Reject, SoftTimeLimitExceeded } from "./task-outcomes.ts";
 
@@ -173,8 +173,8 @@ class TaskRun implements RunningTask {
     const { options } = this.#task;
     if (!safely(() => isAutoretried(options, error))) return this.#failed(error);
     try {
-      const countdown = autoretryDelay(options, this.#job.message.retries, this.#options.random ?? Math.random);
-      const next = this.#retryOrGiveUp(countdown === undefined ? { cause: error } : { cause: error, countdown });
+      const asked = autoretryOptions(options, this.#job.message.retries, this.#options.random ?? Math.random);
+      const next = this.#retryOrGiveUp({ ...asked, cause: error });
       return next instanceof Retry ? this.#ofRetry(next) : this.#failed(next);
     } catch (invalid) {
       return this.#failed(invalid);
@@ -200,6 +200,7 @@ class TaskRun implements RunningTask {
             : `[${encodeJson(retry.args ?? args, "args")}, ${encodeJson(retry.kwargs ?? kwargs, "kwargs")}, ${encodeJson(embed, "embed")}]`,
         retries: message.retries + 1,
         error: toFailure(retry.cause ?? retry),
+        ...retry.overrides,
       };
     } catch (error) {
       return this.#failed(error);
@@ -211,14 +212,7 @@ class TaskRun implements RunningTask {
     const { args, kwargs } = this.#call;
     const asked = retryOrGiveUp(
       this.#task.options,
-      {
-        task: message.task,
-        id: message.id,
-        retries: message.retries,
-        args,
-        kwargs,
-        nowMs: this.#options.clock.wallMs(),
-      },
+      { message, args, kwargs, nowMs: this.#options.clock.wallMs() },
       options,
     );
     if (asked instanceof Retry) this.#retry = asked;

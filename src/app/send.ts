@@ -6,7 +6,7 @@ import { InvalidInputError } from "../kit/errors.ts";
 import { newTaskId } from "../kit/ids.ts";
 import { type Moment, parseMomentMs } from "../kit/moment.ts";
 import { textOf } from "../kit/printable.ts";
-import type { Destination } from "../pool/asks.ts";
+import type { Content, Destination } from "../pool/asks.ts";
 import { newTaskMessage } from "../protocol/encode.ts";
 import type { TaskMessage } from "../protocol/message.ts";
 import type { Config } from "./config.ts";
@@ -15,7 +15,7 @@ import { checkNames } from "./option-names.ts";
 import type { Queues } from "./queues.ts";
 import { type RetryPolicy, retryPolicyRule } from "./retry-policy.ts";
 import { routeOf } from "./router.ts";
-import { deliveryMode } from "./setting-rules.ts";
+import { compressionName, deliveryMode, serializerName } from "./setting-rules.ts";
 import type { TaskOptions } from "./task-options.ts";
 
 /** How a call is sent: Celery's `apply_async` options in camelCase. A number is seconds. */
@@ -59,6 +59,10 @@ export interface ApplyOptions {
   readonly retry?: boolean;
   /** How often and how soon; what is left out is `taskPublishRetryPolicy`'s. */
   readonly retryPolicy?: RetryPolicy;
+  /** How its body is written: "json", "yaml", "msgpack". Default: the task's, else `taskSerializer`. A callback is always JSON. */
+  readonly serializer?: string;
+  /** "zlib", "brotli", "zstd". Default: the task's, else `taskCompression`. */
+  readonly compression?: string;
 }
 
 export interface Call {
@@ -73,6 +77,8 @@ export interface Addressed {
   readonly queue: string;
   /** All that is said of where it goes, the queue too. */
   readonly to: Destination;
+  /** How it is written, where that is said. */
+  readonly content: Content;
   /** `expires` where it is a duration, exactly: what recurs counts it for each of its occurrences. */
   readonly expiresAfterMs?: number;
 }
@@ -140,7 +146,7 @@ export function addressCall(
       `softTimeLimit (${soft / 1_000} s) is longer than timeLimit (${hard / 1_000} s): the soft limit comes first`,
     );
   }
-  const { priority, to } = routeCall(call, options, taskOptions, config, parent);
+  const { priority, to, content } = routeCall(call, options, taskOptions, config, parent);
   const queue = queueReached(to, queues);
   const ignoreResult = options.ignoreResult ?? taskOptions.ignoreResult ?? config.taskIgnoreResult;
   const parentId = options.parentId ?? parent?.id;
@@ -162,8 +168,8 @@ export function addressCall(
     ...(options.headers === undefined ? {} : { headers: options.headers }),
     ...(options.replyTo === undefined ? {} : { replyTo: options.replyTo }),
   });
-  if (expires === undefined || isMoment(expires)) return { message, queue, to };
-  return { message, queue, to, expiresAfterMs: parseDurationMs(expires as Duration, "expires") };
+  if (expires === undefined || isMoment(expires)) return { message, queue, to, content };
+  return { message, queue, to, content, expiresAfterMs: parseDurationMs(expires as Duration, "expires") };
 }
 
 /** Where it goes and how soon it is served. */
@@ -173,7 +179,7 @@ function routeCall(
   task: TaskOptions,
   config: Config,
   parent: TaskRequest | undefined,
-): { priority: number | undefined; to: Destination & { readonly queue: string } } {
+): { priority: number | undefined; to: Destination & { readonly queue: string }; content: Content } {
   const { taskRoutes } = config;
   const route =
     taskRoutes === undefined ? undefined : routeOf(taskRoutes, { ...call, options: { ...task, ...options } });
@@ -184,7 +190,13 @@ function routeCall(
   const mode = options.deliveryMode ?? task.deliveryMode ?? route?.deliveryMode;
   const retry = options.retry ?? route?.retry;
   const policy = options.retryPolicy ?? route?.retryPolicy;
+  const serializer = options.serializer ?? task.serializer ?? route?.serializer;
+  const compression = options.compression ?? task.compression ?? route?.compression;
   return {
+    content: {
+      ...(serializer === undefined ? {} : { serializer: serializerName(serializer, "serializer") }),
+      ...(compression === undefined ? {} : { compression: compressionName(compression, "compression") }),
+    },
     priority: priorityOf(
       options.priority ?? task.priority ?? route?.priority ?? inherited ?? config.taskDefaultPriority,
     ),
@@ -236,7 +248,8 @@ function isMoment(expires: Duration | Date): boolean {
   return expires instanceof Date || (typeof expires === "string" && /^\s*\d{4}(-|\d{4}T)/.test(expires));
 }
 
-function priorityOf(priority: number | undefined): number | undefined {
+/** @throws {InvalidInputError} it is no priority */
+export function priorityOf(priority: number | undefined): number | undefined {
   if (priority === undefined || (Number.isInteger(priority) && priority >= 0 && priority <= 255)) return priority;
   throw new InvalidInputError(`priority must be a whole number from 0 to 255, not ${textOf(priority, 80)}`);
 }

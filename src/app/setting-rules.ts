@@ -26,13 +26,12 @@ const SERIALIZERS: Readonly<Record<string, readonly string[]>> = {
   json: ["application/json"],
   yaml: ["application/x-yaml"],
   msgpack: ["application/x-msgpack"],
-  auth: ["application/data"],
 };
 
-/** Compressions by kombu's names and MIME types. Which of them are there is for who compresses to say. */
+/** Compressions by kombu's names and MIME types: those of `protocol/content/compression.ts`. */
 const COMPRESSIONS = [
-  ...["zlib", "gzip", "application/x-gzip", "bzip2", "bzip", "application/x-bz2", "lzma", "xz", "application/x-lzma"],
-  ...["brotli", "application/x-brotli", "zstd", "zstandard", "application/zstd"],
+  ...["zlib", "gzip", "application/x-gzip", "brotli", "application/x-brotli"],
+  ...["zstd", "zstandard", "application/zstd"],
 ];
 
 /** How bodies are written. */

@@ -58,29 +58,18 @@ export interface Settings {
   readonly brokerNativeDelayedDeliveryQueueType?: "quorum" | "classic" | undefined;
 
   // Contents
-  /** Content types that are read, by name or MIME type: json, yaml, msgpack, auth. Default ["json"]. */
+  /** Content types that are read, by name or MIME type: json, yaml, msgpack. Default ["json"]. */
   readonly acceptContent?: readonly string[] | undefined;
-  /** Of results. Default: `acceptContent`. */
-  readonly resultAcceptContent?: readonly string[] | undefined;
-  /** How bodies are written: "json", "yaml", "msgpack", "auth". Default "json". */
+  /** How bodies are written: "json", "yaml", "msgpack". Default "json". */
   readonly taskSerializer?: string | undefined;
-  readonly resultSerializer?: string | undefined;
-  /** Compress bodies: "zlib", "brotli", "zstd" and more. Default: do not. */
+  /** Compress bodies: "zlib", "brotli", "zstd". Default: do not. */
   readonly taskCompression?: string | undefined;
-  readonly resultCompression?: string | undefined;
   /** Of messages that are sent; both are read. Default 2. */
   readonly taskProtocol?: 1 | 2 | undefined;
   /** Zone of moments without an offset in messages. Default UTC. */
   readonly timezone?: string | undefined;
   /** Without `timezone`: moments without an offset are UTC; false: local. Default true. */
   readonly enableUtc?: boolean | undefined;
-  /** For the serializer "auth": file of the private key, its password, file of the certificate, files of the certificates that are trusted, digest. */
-  readonly securityKey?: string | undefined;
-  readonly securityKeyPassword?: string | undefined;
-  readonly securityCertificate?: string | undefined;
-  readonly securityCertStore?: string | undefined;
-  /** Default "sha256". */
-  readonly securityDigest?: string | undefined;
 
   // Queues and routes
   /** Default "celery". */
@@ -178,7 +167,7 @@ export interface Settings {
   readonly workerDirect?: boolean | undefined;
   /** End late-acknowledged tasks when the connection is lost: their messages go to others. Default false. */
   readonly workerCancelLongRunningTasksOnConnectionLoss?: boolean | undefined;
-  /** Between a warm stop and a cold one. Default 0: wait for ever. */
+  /** After QUIT or a second signal what runs may go on for so long before it is ended. Default 0: it is ended at once. */
   readonly workerSoftShutdownTimeout?: Duration | undefined;
   /** Listen to Celery's control commands. Default true. */
   readonly workerEnableRemoteControl?: boolean | undefined;

@@ -25,6 +25,8 @@ export interface BrokerTraits {
   readonly expires: boolean;
   /** Which of two waiting messages goes first: RabbitMQ's highest priority, or Redis' lowest. */
   readonly priorities: "highest-first" | "lowest-first";
+  /** It has exchanges that send to whoever listens, and so carries control commands. */
+  readonly fanout: boolean;
 }
 
 export interface ConnectOptions {

@@ -24,7 +24,13 @@ import { plainHeaders } from "./headers.ts";
 import { MemoryQueue, type Waiting } from "./memory-queue.ts";
 import { type Exchange, nameOf, type Queue } from "./topology.ts";
 
-const TRAITS: BrokerTraits = { transport: "memory", durability: "memory", expires: false, priorities: "highest-first" };
+const TRAITS: BrokerTraits = {
+  transport: "memory",
+  durability: "memory",
+  expires: false,
+  priorities: "highest-first",
+  fanout: false,
+};
 /** Deliveries in one turn of the event loop. */
 const TURN = 256;
 const DONE = Promise.resolve();

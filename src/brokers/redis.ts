@@ -32,7 +32,13 @@ export interface RedisBrokerOptions {
   readonly log?: Logger;
 }
 
-const TRAITS: BrokerTraits = { transport: "redis", durability: "broker", expires: false, priorities: "lowest-first" };
+const TRAITS: BrokerTraits = {
+  transport: "redis",
+  durability: "broker",
+  expires: false,
+  priorities: "lowest-first",
+  fanout: true,
+};
 
 /**
  * @param url see `redis/url.ts`

@@ -50,7 +50,13 @@ export class SqliteBroker implements Broker {
   }
 
   get traits(): BrokerTraits {
-    return { transport: "sqlite", durability: this.#file.durability, expires: false, priorities: "highest-first" };
+    return {
+      transport: "sqlite",
+      durability: this.#file.durability,
+      expires: false,
+      priorities: "highest-first",
+      fanout: false,
+    };
   }
 
   async connect({ timeoutMs }: ConnectOptions): Promise<BrokerConnection> {

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { callCommand } from "./commands/call.ts";
+import { controlCommand, inspectCommand } from "./commands/control.ts";
 import { purgeCommand } from "./commands/purge.ts";
 import { quarantineCommand } from "./commands/quarantine.ts";
 import { resultCommand } from "./commands/result.ts";
@@ -29,6 +30,8 @@ function program(): Command {
     scheduleCommand(),
     quarantineCommand(),
     purgeCommand(),
+    controlCommand(),
+    inspectCommand(),
   ];
   for (const command of commands) {
     lovage.addCommand(inherit(command));

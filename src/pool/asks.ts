@@ -4,6 +4,7 @@
  * Parameters and answers are JSON data.
  */
 import type { TaskMessage } from "../protocol/message.ts";
+import type { ControlCommand } from "../protocol/pidbox.ts";
 import type { ResultDocument } from "../protocol/result.ts";
 import type { ResultAddress } from "../results/backend.ts";
 import type {
@@ -59,14 +60,6 @@ export interface Content {
   readonly compression?: string;
 }
 
-/** What Celery's mailbox carries. */
-export interface ControlCommand {
-  readonly method: string;
-  readonly arguments: Readonly<Record<string, unknown>>;
-  /** Node names. Absent: every worker. */
-  readonly destination?: readonly string[];
-}
-
 export interface Asks {
   "schedule.put": { params: { callbacks: readonly NewCallback[] }; answer: PutAnswer[] };
   "schedule.cancel": { params: { target: Target; abort: boolean }; answer: CancelAnswer };
@@ -82,6 +75,11 @@ export interface Asks {
   /** Where the schedule is, for who schedules in a transaction of its own. */
   "schedule.place": { params: Record<string, never>; answer: SchedulePlace };
   "schedule.revoke": { params: { taskId: string; untilMs: number; abort: boolean }; answer: CancelAnswer };
+  /** Revoke every task that carries the stamp. */
+  "schedule.revokeStamp": {
+    params: { header: string; value: string; untilMs: number; abort: boolean };
+    answer: null;
+  };
   "recurrence.put": { params: { recurrence: NewRecurrence }; answer: PutRecurrenceAnswer };
   "recurrence.get": { params: { target: Target }; answer: Recurrence | null };
   "recurrence.list": { params: { query: RecurrenceQuery }; answer: RecurrencePage };
@@ -92,6 +90,8 @@ export interface Asks {
   publish: { params: { message: TaskMessage; to: Destination; content?: Content }; answer: null };
   /** Tell workers: Celery's control command (PROTOCOL 14), to be answered by nobody. */
   "control.cast": { params: { command: ControlCommand }; answer: null };
+  /** Ask workers; answers by node name what came within `timeoutMs` of one another. */
+  "control.call": { params: { command: ControlCommand; timeoutMs: number }; answer: Record<string, unknown> };
   "result.get": { params: { taskId: string }; answer: ResultDocument | null };
   /** Answers the final document, or null when the time (ms) ran out. */
   "result.wait": { params: { taskId: string; timeoutMs: number }; answer: ResultDocument | null };
@@ -122,6 +122,7 @@ const KINDS: { readonly [Op in AskOp]: "reads" | "change" } = {
   "schedule.counts": "reads",
   "schedule.place": "reads",
   "schedule.revoke": "change",
+  "schedule.revokeStamp": "change",
   "recurrence.put": "change",
   "recurrence.get": "reads",
   "recurrence.list": "reads",
@@ -130,6 +131,7 @@ const KINDS: { readonly [Op in AskOp]: "reads" | "change" } = {
   "recurrence.cancel": "change",
   publish: "change",
   "control.cast": "change",
+  "control.call": "change",
   "result.get": "reads",
   "result.wait": "reads",
   "result.watch": "reads",

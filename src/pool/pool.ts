@@ -3,6 +3,7 @@
  */
 import type { TaskMessage } from "../protocol/message.ts";
 import type { ExceptionDocument, ResultTuple } from "../protocol/result.ts";
+import type { Destination } from "./asks.ts";
 
 /** One run of a task. */
 export interface Job {
@@ -42,6 +43,10 @@ export type Ending =
       readonly body: string;
       readonly retries: number;
       readonly error: TaskFailure;
+      /** What of its message is another than in this run; absent: nothing. */
+      readonly changes?: RetryChanges;
+      /** Where the task sends it; absent: to where this run came from. */
+      readonly to?: Destination;
     }
   | { readonly kind: "ignored" }
   | { readonly kind: "rejected"; readonly requeue: boolean; readonly reason: string }
@@ -51,6 +56,22 @@ export type Ending =
   | { readonly kind: "timed-out"; readonly limitMs: number }
   /** Ended on request (revoke with terminate, abort, cold shutdown). */
   | { readonly kind: "aborted"; readonly reason: string };
+
+/** What a task may change of its message when it asks to run again. */
+export type RetryChanges = Partial<
+  Pick<
+    TaskMessage,
+    | "argsRepr"
+    | "kwargsRepr"
+    | "expiresMs"
+    | "hardLimitMs"
+    | "softLimitMs"
+    | "priority"
+    | "headers"
+    | "ignoreResult"
+    | "shadow"
+  >
+>;
 
 /** The reason of `aborted` when `stop` ran out of patience: nobody asked for the end of this one run. */
 export const POOL_STOPPED = "the pool was stopped";

@@ -1,62 +1,93 @@
 /**
- * From the bytes of a message to the JSON text that they mean: content types, encodings, compression. Two tables, open
- * to more; what is not in them, or not in the list that the application accepts, is refused before it is looked at.
+ * From the bytes of a message to the JSON text that they mean, and back: content types, encodings, compression (`content/`). What is not
+ * known, or not in the list that the application accepts, is refused before it is looked at.
  *
  * pickle has no row and cannot get one by configuration: reading it runs code of the sender's choice.
  */
 import { isUtf8 } from "node:buffer";
-import { inflateSync } from "node:zlib";
-import { InvalidInputError, messageOf } from "../kit/errors.ts";
+import { InvalidInputError } from "../kit/errors.ts";
+import { compress, decompress } from "./content/compression.ts";
+import type { ContentFormat } from "./content/format.ts";
 import { DEFAULT_LIMITS, type JsonLimits } from "./limits.ts";
 import type { WireMessage } from "./message.ts";
 import { DecodeError, quoted } from "./refusal.ts";
 
-/** How the payload of one content type is read. */
-export interface ContentFormat {
-  /** Celery's name, as in `accept_content`. */
-  readonly name: string;
-  readonly contentType: string;
-  /** The JSON text (Python's dialect) that means what the bytes mean. @throws {DecodeError} */
-  toJsonText(bytes: Uint8Array, limits: JsonLimits): string;
-}
-
-/** What the bytes are before they were compressed. @throws {DecodeError} ERR_SIZE past `maxBytes` */
-export type Decompress = (bytes: Uint8Array, maxBytes: number) => Uint8Array;
-
 export const JSON_TYPE = "application/json";
 
-const FORMATS: readonly ContentFormat[] = [{ name: "json", contentType: JSON_TYPE, toJsonText: utf8Text }];
-const BY_TYPE = new Map(FORMATS.map((format) => [format.contentType, format]));
+const JSON_FORMAT: ContentFormat = {
+  name: "json",
+  contentType: JSON_TYPE,
+  contentEncoding: "utf-8",
+  toJsonText: utf8Text,
+  fromJsonText: (text) => Buffer.from(text, "utf8"),
+};
 
-/** By the value of the header `compression`: MIME type, or kombu's short name. */
-const DECOMPRESSORS: ReadonlyMap<string, Decompress> = new Map([
-  // The name says gzip; kombu means zlib (RFC 1950). A true gzip stream is refused by Python as well.
-  ["application/x-gzip", inflate],
-  ["gzip", inflate],
-  ["zlib", inflate],
-]);
+/** Of libraries that are loaded when an app first names them. */
+const LOADERS: Readonly<Record<string, () => Promise<ContentFormat>>> = {
+  yaml: async () => (await import("./content/yaml.ts")).loadYaml(),
+  msgpack: async () => (await import("./content/msgpack.ts")).loadMsgpack(),
+};
+const NAMES_OF_TYPES: Readonly<Record<string, string>> = {
+  [JSON_TYPE]: "json",
+  "application/x-yaml": "yaml",
+  "application/x-msgpack": "msgpack",
+};
 
-/** How many times larger than it came a payload may become once it is past `ALWAYS_BYTES`. JSON packs 5 to 20 times. */
-const MAX_RATIO = 100;
-const ALWAYS_BYTES = 1024 * 1024;
+/** Those that are loaded, by content type. */
+const loaded = new Map<string, ContentFormat>([[JSON_TYPE, JSON_FORMAT]]);
 
 /**
- * The content types that an application accepts, from Celery's `accept_content`: names or MIME types.
+ * Make these formats usable: Celery's `accept_content` and `task_serializer`, names or MIME types. Answers their content types.
  * @throws {InvalidInputError} one is not known here
+ * @throws {MissingPeerError} its package is not installed
  */
-export function acceptedTypes(accept: readonly string[]): ReadonlySet<string> {
+export async function loadFormats(names: readonly string[]): Promise<ReadonlySet<string>> {
   const types = new Set<string>();
-  for (const each of accept) {
-    const format = FORMATS.find(({ name, contentType }) => name === each || contentType === each);
-    if (format === undefined) {
-      const why = /pickle|python-serialize/.test(each) ? "; pickle runs code of the sender, it is never accepted" : "";
-      throw new InvalidInputError(
-        `acceptContent has ${quoted(each)}, which is not known here: use ${FORMATS.map(({ name }) => quoted(name)).join(" or ")}${why}`,
-      );
-    }
-    types.add(format.contentType);
-  }
+  for (const each of names) types.add((await load(each)).contentType);
   return types;
+}
+
+async function load(given: string): Promise<ContentFormat> {
+  const name = NAMES_OF_TYPES[given] ?? given;
+  const known = [...loaded.values()].find((format) => format.name === name);
+  if (known !== undefined) return known;
+  const loader = Object.hasOwn(LOADERS, name) ? LOADERS[name] : undefined;
+  if (loader === undefined) {
+    const why = /pickle|python-serialize/.test(name) ? "; pickle runs code of the sender, it is never accepted" : "";
+    throw new InvalidInputError(
+      `content ${quoted(given)} is not known here: use "json", ${Object.keys(LOADERS)
+        .map((each) => quoted(each))
+        .join(" or ")}${why}`,
+    );
+  }
+  const format = await loader();
+  loaded.set(format.contentType, format);
+  return format;
+}
+
+/** How a message that was written in JSON is to be written instead. */
+export interface Dress {
+  /** Of one that was loaded. */
+  readonly serializer: string;
+  readonly compression?: string | undefined;
+}
+
+/** @throws {InvalidInputError} the format or the compression is not known, or has no word for a value */
+export function dress(wire: WireMessage, { serializer, compression }: Dress): WireMessage {
+  const format = [...loaded.values()].find((each) => each.name === serializer || each.contentType === serializer);
+  if (format === undefined) throw new InvalidInputError(`serializer ${quoted(serializer)} was not loaded`);
+  if (format === JSON_FORMAT && compression === undefined) return wire;
+  const plain = format === JSON_FORMAT ? wire.body : format.fromJsonText(Buffer.from(wire.body).toString("utf8"));
+  const packed = compression === undefined ? undefined : compress(plain, compression);
+  const { contentType, contentEncoding } = format;
+  return {
+    body: packed?.bytes ?? plain,
+    properties: { ...wire.properties, contentType, contentEncoding },
+    headers:
+      packed === undefined
+        ? wire.headers
+        : Object.assign(Object.create(null), wire.headers, { compression: packed.type }),
+  };
 }
 
 export const ACCEPT_JSON: ReadonlySet<string> = new Set([JSON_TYPE]);
@@ -77,14 +108,7 @@ export function payloadOf(wire: WireMessage, limits: JsonLimits = DEFAULT_LIMITS
   }
   const compression = wire.headers.compression;
   if (compression === undefined || compression === null || compression === "") return body;
-  const decompress = typeof compression === "string" ? DECOMPRESSORS.get(compression) : undefined;
-  if (decompress === undefined) {
-    throw new DecodeError(
-      "ERR_COMPRESSION",
-      `compression ${quoted(compression)} is not known here; use "zlib" (application/x-gzip)`,
-    );
-  }
-  return decompress(body, limits.maxBytes);
+  return decompress(body, compression, limits.maxBytes);
 }
 
 /** Python takes any codec it has; those that are met are these. Bytes that are not UTF-8 are refused whatever they say. */
@@ -104,7 +128,7 @@ export function jsonTextOf(
   if (contentType === undefined || contentType === "") {
     throw new DecodeError("ERR_CONTENT_TYPE", `there is no content type; send ${quoted(JSON_TYPE)}`);
   }
-  const format = accept.has(contentType) ? BY_TYPE.get(contentType) : undefined;
+  const format = accept.has(contentType) ? loaded.get(contentType) : undefined;
   if (format === undefined) {
     const accepted = [...accept].map((each) => quoted(each)).join(" or ");
     throw new DecodeError("ERR_CONTENT_TYPE", `content type ${quoted(contentType)} is not accepted; send ${accepted}`);
@@ -117,20 +141,4 @@ function utf8Text(bytes: Uint8Array): string {
   if (!isUtf8(bytes)) throw new DecodeError("ERR_DECODE", "the body is not UTF-8");
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
   return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
-}
-
-function inflate(bytes: Uint8Array, maxBytes: number): Uint8Array {
-  const maxOutputLength = Math.min(maxBytes, Math.max(ALWAYS_BYTES, bytes.byteLength * MAX_RATIO));
-  try {
-    return inflateSync(bytes, { maxOutputLength });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") {
-      throw new DecodeError(
-        "ERR_SIZE",
-        `the body of ${bytes.byteLength} bytes decompresses to more than ${maxOutputLength}, which is the limit`,
-        { cause: error },
-      );
-    }
-    throw new DecodeError("ERR_COMPRESSION", `the body is not zlib data: ${messageOf(error)}`, { cause: error });
-  }
 }

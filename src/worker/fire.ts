@@ -3,20 +3,32 @@
  * to the task's queue, where another worker (Python's, say) takes it.
  */
 
+import { toFailure } from "../app/failure.ts";
 import type { Clock } from "../kit/clock.ts";
 import { messageOf } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
 import type { Ask } from "../pool/asks.ts";
-import { type Outcome, POOL_STOPPED, type Pool, type Run } from "../pool/pool.ts";
+import type { Outcome, Pool, Run } from "../pool/pool.ts";
 import type { TaskMessage } from "../protocol/message.ts";
 import type { Callback, Claim, ParkedMessage, RunEnd } from "../schedule/callback.ts";
 import type { Ended } from "../schedule/store.ts";
+import type { Aftermath } from "./aftermath.ts";
+import { failureOfEnding, workerLost } from "./failures.ts";
+import { type NextRuns, nextRunOf, type RetryOutcome } from "./next-run.ts";
+import { isWorkersOwn } from "./own-ends.ts";
 import { type Recorder, shown } from "./record.ts";
+import { ABORT_GRACE_MS } from "./remote-control.ts";
+import type { Revoked } from "./revoked.ts";
 import type { Strategies } from "./strategy.ts";
+import type { TaskEvents } from "./task-events.ts";
 
 export interface FireOptions {
   readonly pool: Pool;
   readonly recorder: Recorder;
+  readonly aftermath: Aftermath;
+  readonly nextRuns: NextRuns;
+  readonly events: TaskEvents;
+  readonly revoked: Revoked;
   readonly strategies: Strategies;
   readonly ask: Ask;
   readonly clock: Clock;
@@ -61,6 +73,16 @@ export class Firing {
       begun();
       return this.#forward(callback, message);
     }
+    const { revoked, recorder, events } = this.#options;
+    const stamped = await revoked.stamped(message).catch(() => undefined);
+    if (stamped !== false) begun();
+    // It cannot be known now: not to be started then.
+    if (stamped === undefined) return "release";
+    if (stamped) {
+      await recorder.revoked(message, strategy.task, "revoked");
+      events.tell("revoked", message, "revoked");
+      return { kind: "stopped", reason: "revoked by a stamp" };
+    }
     log.info(`Callback ${shown(message)} is due, started ${lateMs} ms after ${new Date(callback.dueMs).toISOString()}`);
     const startedMs = clock.monoMs();
     let run: Run;
@@ -69,6 +91,13 @@ export class Firing {
         message: strategy.withLimits(message),
         hostname: this.#options.hostname,
         ...this.#options.recorder.jobOptions(message, strategy.task),
+        // The queue that it waited for; what was claimed more often than it was asked for may have run.
+        deliveryInfo: {
+          exchange: "",
+          routingKey: callback.queue,
+          priority: message.priority ?? null,
+          redelivered: claim.attempt > message.retries + 1,
+        },
         fence: { id: callback.id, attempt: claim.attempt, token: claim.token },
       });
     } catch (error) {
@@ -79,10 +108,18 @@ export class Firing {
     }
     const name = runName(callback.id, claim.token);
     this.#runs.set(name, run);
+    // One that a broker brought was received when it was parked.
+    if (callback.taskId === callback.id || message.retries > 0) events.tell("received", message);
+    void run.accepted.then((pid) => {
+      if (pid !== undefined) events.tell("started", message, pid);
+    });
+    // By its id the schedule ends it; by a stamp that is revoked, this does.
+    const stopListening = revoked.running(message, () => run.abort("terminated", ABORT_GRACE_MS));
     try {
       const outcome = await run.outcome;
       return await this.#conclude(claim, message, outcome, clock.monoMs() - startedMs);
     } finally {
+      stopListening();
       this.#runs.delete(name);
     }
   }
@@ -98,15 +135,20 @@ export class Firing {
 
   /** What ended without a run of ours: tell who waits for its result. */
   async ended({ callback, state }: Ended): Promise<void> {
-    const { recorder, strategies, log } = this.#options;
+    const { recorder, aftermath, events, strategies, log } = this.#options;
     const message = messageOfCallback(callback);
     const task = strategies.get(message.task)?.task;
     if (state === "waiting") log.warn(`Callback ${shown(message)} was lost by its worker and will run again`);
-    else if (state === "expired") await recorder.revoked(message, task, "expired");
-    else if (state === "skipped") log.warn(`Callback ${shown(message)} was skipped: ${callback.reason ?? "too late"}`);
+    else if (state === "expired") {
+      await recorder.revoked(message, task, "expired");
+      events.tell("revoked", message, "expired");
+    } else if (state === "skipped")
+      log.warn(`Callback ${shown(message)} was skipped: ${callback.reason ?? "too late"}`);
     else {
       log.error(`Callback ${shown(message)} ended as ${state}: ${callback.reason ?? "its process was lost"}`);
-      await recorder.lost(message, task, callback.reason ?? "its process was lost");
+      const failure = workerLost(callback.reason ?? "its process was lost");
+      await aftermath.failed(message, task, failure);
+      events.tell("failed", message, failure);
     }
   }
 
@@ -116,45 +158,76 @@ export class Firing {
     outcome: Outcome,
     runtimeMs: number,
   ): Promise<RunEnd | "release"> {
-    const { recorder, strategies, clock } = this.#options;
-    const task = strategies.get(message.task)?.task;
-    switch (outcome.kind) {
+    const { events } = this.#options;
+    // What becomes of it is the store's to say (onLost, crashLimit); the result follows in `settled`.
+    if (outcome.kind === "crashed") return outcome.started ? { kind: "crashed", reason: outcome.reason } : "release";
+    if (outcome.kind === "aborted" && isWorkersOwn(outcome.reason)) {
+      events.tell("cancelled", message);
+      return { kind: "lost", reason: "its worker was stopped cold while it ran" };
+    }
+    const known = await this.#recorded(message, outcome, runtimeMs);
+    switch (known.kind) {
+      case "retry":
+        return this.#retry(claim, message, known, runtimeMs);
+      case "rejected": {
+        const { reason } = known;
+        if (!known.requeue) return { kind: "failed", reason: `rejected: ${reason}` };
+        return { kind: "retry", dueMs: this.#options.clock.wallMs(), message: claim.callback.message, reason };
+      }
+      case "aborted":
+        return { kind: "stopped", reason: known.reason };
+      case "timed-out":
+        return { kind: "failed", reason: `hard time limit of ${known.limitMs / 1_000} s exceeded` };
+      case "failed":
       case "crashed":
-        // What becomes of it is the store's to say (onLost, crashLimit); the result follows in `settled`.
-        return outcome.started ? { kind: "crashed", reason: outcome.reason } : "release";
+        return { kind: "failed", reason: failureOfEnding(known)?.text ?? known.kind };
       case "succeeded":
       case "ignored":
-        await this.#recorded(recorder.ended(message, task, outcome, runtimeMs));
         return { kind: "succeeded" };
-      case "failed":
-        await this.#recorded(recorder.ended(message, task, outcome, runtimeMs));
-        return { kind: "failed", reason: outcome.error.text };
-      case "timed-out":
-        await this.#recorded(recorder.ended(message, task, outcome, runtimeMs));
-        return { kind: "failed", reason: `hard time limit of ${outcome.limitMs / 1_000} s exceeded` };
-      case "rejected":
-        await this.#recorded(recorder.ended(message, task, outcome, runtimeMs));
-        return outcome.requeue
-          ? { kind: "retry", dueMs: clock.wallMs(), message: claim.callback.message, reason: outcome.reason }
-          : { kind: "failed", reason: `rejected: ${outcome.reason}` };
-      case "retry":
-        await this.#recorded(recorder.ended(message, task, outcome, runtimeMs));
-        return {
-          kind: "retry",
-          dueMs: outcome.etaMs,
-          message: { ...claim.callback.message, retries: outcome.retries, body: outcome.body },
-          reason: outcome.error.text,
-        };
-      case "aborted":
-        if (outcome.reason === COLD_STOP) return { kind: "lost", reason: "its worker was stopped cold while it ran" };
-        await this.#recorded(recorder.ended(message, task, outcome, runtimeMs));
-        return { kind: "stopped", reason: outcome.reason };
     }
   }
 
-  /** A recorder never rejects. */
-  #recorded(recording: Promise<void>): Promise<void> | undefined {
-    return this.#options.oneFile ? undefined : recording;
+  /** Store how it ended, and tell it. Resolves with the outcome as it is now known. */
+  async #recorded(message: TaskMessage, outcome: Outcome, runtimeMs: number): Promise<Outcome> {
+    const { aftermath, strategies, oneFile } = this.#options;
+    const task = strategies.get(message.task)?.task;
+    const recording = aftermath.ended(message, task, outcome, runtimeMs).then((known) => {
+      this.#tell(message, known, runtimeMs);
+      return known;
+    });
+    return oneFile && !aftermath.sends(message) ? outcome : recording;
+  }
+
+  #tell(message: TaskMessage, outcome: Outcome, runtimeMs: number): void {
+    const { events } = this.#options;
+    if (outcome.kind === "succeeded") events.tell("succeeded", message, outcome.result, runtimeMs);
+    else if (outcome.kind === "aborted") events.tell("revoked", message, "terminated");
+    else if (outcome.kind === "retry") events.tell("retried", message, outcome.error);
+    const failure = failureOfEnding(outcome);
+    if (failure !== undefined) events.tell("failed", message, failure);
+    if (outcome.kind === "rejected") events.tell("rejected", message, outcome.requeue);
+  }
+
+  /** The same callback again; or, where it goes elsewhere or may start only so long, another one, or a message. */
+  async #retry(
+    claim: Claim,
+    message: TaskMessage,
+    outcome: RetryOutcome,
+    runtimeMs: number,
+  ): Promise<RunEnd | "release"> {
+    const { nextRuns, strategies, log } = this.#options;
+    const { queue } = claim.callback;
+    if (nextRuns.staysWith(outcome, queue) && outcome.changes?.expiresMs === undefined) {
+      const { id: _id, etaMs: _eta, expiresMs: _expires, ...next } = nextRunOf(message, outcome);
+      return { kind: "retry", dueMs: outcome.etaMs, message: next, reason: outcome.error.text };
+    }
+    try {
+      await nextRuns.send(message, outcome, queue, strategies.get(message.task)?.policy.acksLate ?? false);
+      return { kind: "succeeded" };
+    } catch (error) {
+      log.error(`The next run of callback ${shown(message)} could not be sent`, { error });
+      return this.#conclude(claim, message, { kind: "failed", error: toFailure(error), expected: false }, runtimeMs);
+    }
   }
 
   /** How the store settled a run of ours: a crash may have ended it. */
@@ -187,14 +260,6 @@ export class Firing {
       };
     }
   }
-}
-
-/** Why a cold stop ends a run; told apart from a request to abort it. */
-export const COLD_STOP = "cold stop";
-
-/** The worker ended the run for its own sake: nobody asked that this one not be done. */
-export function isWorkersOwn(reason: string): boolean {
-  return reason === COLD_STOP || reason === POOL_STOPPED;
 }
 
 function runName(id: string, token: number): string {

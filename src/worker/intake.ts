@@ -4,36 +4,40 @@
  * schedule, on disk, before it is acknowledged (G14), so that no waiting task holds a message or memory.
  */
 import type { Delivery } from "../brokers/broker.ts";
-import { FullJitterBackoff } from "../kit/backoff.ts";
 import type { Clock } from "../kit/clock.ts";
-import { sleep } from "../kit/deadline.ts";
 import type { Logger } from "../kit/log.ts";
 import { decodeTask } from "../protocol/decode.ts";
 import type { TaskMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/refusal.ts";
-import type { Quarantine } from "../quarantine/quarantine.ts";
 import type { NewCallback, PutAnswer } from "../schedule/callback.ts";
-import type { Recorder } from "./record.ts";
-import { shown } from "./record.ts";
-import { parked, Request, type RequestContext } from "./request.ts";
+import { notRegistered } from "./failures.ts";
+import { parked } from "./next-run.ts";
+import { CONNECTION_LOST } from "./own-ends.ts";
+import { runOf } from "./past.ts";
+import { RateLimits } from "./rate-limits.ts";
+import { type Recorder, shown } from "./record.ts";
+import type { Refusals } from "./refusals.ts";
+import { ABORT_GRACE_MS } from "./remote-control.ts";
+import { Request, type RequestContext } from "./request.ts";
 import type { Slots } from "./slots.ts";
 import type { Strategies, Strategy } from "./strategy.ts";
 
 export interface IntakeOptions {
   readonly strategies: Strategies;
   readonly slots: Slots;
-  readonly quarantine: Quarantine;
+  readonly refusals: Refusals;
   readonly recorder: Recorder;
-  /** Write callbacks to the schedule, durably. */
-  readonly put: (callbacks: readonly NewCallback[]) => Promise<PutAnswer[]>;
-  readonly context: Omit<RequestContext, "again" | "finished" | "park">;
+  /** Write to the schedule; resolves when it is durable, tries again while the store is away, rejects when the worker stops. */
+  readonly park: (callback: NewCallback) => Promise<PutAnswer>;
+  readonly context: Omit<RequestContext, "again" | "finished">;
+  /** End late-acknowledged runs when the connection is lost. */
+  readonly cancelsWhenLost: boolean;
   readonly timezone: string;
+  /** Content types that are read. */
+  readonly accept: ReadonlySet<string>;
   readonly clock: Clock;
   readonly log: Logger;
 }
-
-/** A store that is away or full is tried again after up to this long; meanwhile its messages hold the prefetch window. */
-const STORE_RETRY = { firstMs: 100, capMs: 5_000 } as const;
 
 export class Intake {
   readonly #options: IntakeOptions;
@@ -41,10 +45,21 @@ export class Intake {
   readonly #requests = new Set<Request>();
   /** Decisions in progress: parking, refusing. */
   readonly #pending = new Set<Promise<void>>();
-  readonly #stopping = new AbortController();
+  readonly #rates: RateLimits<Request>;
 
   constructor(options: IntakeOptions) {
     this.#options = options;
+    this.#rates = new RateLimits(
+      options.clock,
+      (request) => options.slots.add(request),
+      (request) => request.unwanted !== undefined,
+    );
+    for (const [task, { perSecond }] of options.strategies.tasks) this.#rates.set(task, perSecond);
+  }
+
+  /** So many starts a second from now on; undefined: no limit. For Celery's command `rate_limit`. */
+  setRateLimit(task: string, perSecond: number | undefined): void {
+    this.#rates.set(task, perSecond);
   }
 
   /** Requests in hand, waiting or running. */
@@ -54,8 +69,8 @@ export class Intake {
 
   /** A delivery of the broker's. Never throws. */
   readonly receive = (delivery: Delivery): void => {
-    const { timezone, strategies, clock } = this.#options;
-    const decoded = decodeTask(delivery.message, { timezone });
+    const { timezone, accept, strategies, clock, log } = this.#options;
+    const decoded = decodeTask(delivery.message, { timezone, accept });
     if (!decoded.ok) {
       this.#track(this.#refuse(delivery, decoded.refusal));
       return;
@@ -66,17 +81,32 @@ export class Intake {
       this.#track(this.#refuseUnknown(delivery, message));
       return;
     }
-    this.#options.log.info(`Task ${shown(message)} received`);
-    if (message.etaMs !== undefined && message.etaMs > clock.wallMs()) {
+    if (delivery.redelivered && this.#recognise(message, delivery)) return;
+    log.info(`Task ${shown(message)} received`);
+    const nowMs = clock.wallMs();
+    if (message.expiresMs !== undefined && nowMs > message.expiresMs) {
+      this.#track(this.#expired(delivery, message, strategy));
+    } else if (message.etaMs !== undefined && message.etaMs > nowMs) {
       this.#track(this.#park(delivery, message, message.etaMs, strategy));
     } else {
       this.#enqueue(message, delivery, strategy);
     }
   };
 
+  /** What is in hand came by a connection that is lost now: the broker delivers it again, here or elsewhere. */
+  connectionLost(): void {
+    const { cancelsWhenLost } = this.#options;
+    for (const request of this.#requests) {
+      request.receipt.orphan();
+      if (cancelsWhenLost && request.strategy.policy.acksLate && request.running) {
+        request.end(CONNECTION_LOST, ABORT_GRACE_MS);
+      }
+    }
+  }
+
   /** Give back what has not started. Resolves when the broker has been told, or is gone. */
   async returnWaiting(): Promise<void> {
-    const waiting = this.#options.slots.drain() as Request[];
+    const waiting = [...(this.#options.slots.drain() as Request[]), ...this.#rates.drain()];
     await Promise.all(waiting.map((each) => each.giveBack()));
   }
 
@@ -88,91 +118,70 @@ export class Intake {
     }
   }
 
-  /** Give up what waits for a store that does not answer. */
-  abandon(): void {
-    this.#stopping.abort();
-  }
-
   readonly #onceFinished: (() => void)[] = [];
 
+  /**
+   * One that is in hand already, or has ended here while the connection was lost: it does not run twice.
+   * True: this delivery needs nothing more.
+   */
+  #recognise(message: TaskMessage, delivery: Delivery): boolean {
+    const { context, log } = this.#options;
+    const run = runOf(message);
+    for (const request of this.#requests) {
+      if (!request.receipt.orphaned || runOf(request.message) !== run) continue;
+      log.info(`Task ${shown(message)} was delivered again; it is in hand, and its run goes on`);
+      this.#track(request.receipt.adopt(delivery));
+      return true;
+    }
+    if (!context.past.takeInDoubt(message)) return false;
+    log.info(`Task ${shown(message)} was delivered again; it has ended here, and is acknowledged`);
+    this.#track(delivery.ack());
+    return true;
+  }
+
+  async #expired(delivery: Delivery, message: TaskMessage, strategy: Strategy): Promise<void> {
+    const { recorder, context } = this.#options;
+    await recorder.revoked(message, strategy.task, "expired");
+    await delivery.ack();
+    context.events.tell("revoked", message, "expired");
+  }
+
   #enqueue(message: TaskMessage, delivery: Delivery, strategy: Strategy): void {
+    const { context, slots } = this.#options;
     const request = new Request(message, delivery, strategy, {
-      ...this.#options.context,
-      park: (callback) => this.#persist(callback).then(() => undefined),
-      again: (again) => this.#options.slots.add(again),
+      ...context,
+      again: (again) => slots.add(again),
       finished: (done) => {
         this.#requests.delete(done);
         for (const resolve of this.#onceFinished.splice(0)) resolve();
       },
     });
     this.#requests.add(request);
-    this.#options.slots.add(request);
+    this.#rates.add(message.task, request);
   }
 
   async #park(delivery: Delivery, message: TaskMessage, dueMs: number, strategy: Strategy): Promise<void> {
-    const answer = await this.#persist(parked(message, dueMs, delivery.queue, strategy.policy.acksLate));
-    if (answer.put === "revoked") await this.#options.recorder.revoked(message, strategy.task, "revoked");
+    const { recorder, context } = this.#options;
+    const answer = await this.#options.park(parked(message, dueMs, delivery.queue, strategy.policy.acksLate));
+    if (answer.put === "revoked") await recorder.revoked(message, strategy.task, "revoked");
     await delivery.ack();
+    if (answer.put === "revoked") context.events.tell("revoked", message, "revoked");
+    else context.events.tell("received", message);
   }
 
-  /** Write it to the schedule, however often that takes. Rejects only when the worker stops. */
-  async #persist(callback: NewCallback): Promise<PutAnswer> {
-    const backoff = new FullJitterBackoff(STORE_RETRY);
-    for (;;) {
-      try {
-        const [answer] = await this.#options.put([callback]);
-        if (answer !== undefined) return answer;
-      } catch (error) {
-        this.#options.log.error(`The schedule does not take callback ${callback.message.task}[${callback.taskId}]`, {
-          error,
-        });
-      }
-      await sleep(backoff.nextMs(), this.#options.clock, this.#stopping.signal);
-    }
-  }
-
-  async #refuse(delivery: Delivery, refusal: Refusal): Promise<void> {
-    this.#options.log.error(`Refused a message from queue ${delivery.queue}: ${refusal.reason} (${refusal.code})`);
-    await this.#quarantine(delivery, refusal.code, refusal.reason, refusal.task, refusal.id);
+  async #refuse(delivery: Delivery, { code, reason, task, id }: Refusal): Promise<void> {
+    this.#options.log.error(`Refused a message from queue ${delivery.queue}: ${reason} (${code})`);
+    await this.#options.refusals.refuse(delivery, { code, reason, task, taskId: id });
   }
 
   async #refuseUnknown(delivery: Delivery, message: TaskMessage): Promise<void> {
+    const { log, recorder, refusals, context } = this.#options;
     const reason = `Received unregistered task of type ${JSON.stringify(message.task)}: no task of this worker's app has that name`;
-    this.#options.log.error(reason);
-    const kept = await this.#quarantine(delivery, "ERR_UNKNOWN_TASK", reason, message.task, message.id);
-    if (kept) await this.#options.recorder.unknownTask(message);
-  }
-
-  /** On disk first, then rejected; if it cannot be kept, it goes back to the queue after a pause. */
-  async #quarantine(
-    delivery: Delivery,
-    code: string,
-    reason: string,
-    task: string | undefined,
-    taskId: string | undefined,
-  ): Promise<boolean> {
-    const { message, queue } = delivery;
-    try {
-      await this.#options.quarantine.add({
-        code,
-        reason,
-        queue,
-        properties: message.properties,
-        headers: message.headers,
-        body: message.body,
-        ...(task === undefined ? {} : { task }),
-        ...(taskId === undefined ? {} : { taskId }),
-      });
-    } catch (error) {
-      this.#options.log.error("A refused message could not be kept in quarantine; it goes back to its queue", {
-        error,
-      });
-      await sleep(STORE_RETRY.capMs, this.#options.clock, this.#stopping.signal).catch(() => undefined);
-      await delivery.requeue();
-      return false;
-    }
-    await delivery.reject();
-    return true;
+    log.error(reason);
+    const why = { code: "ERR_UNKNOWN_TASK", reason, task: message.task, taskId: message.id };
+    if (!(await refusals.refuse(delivery, why))) return;
+    await recorder.unknownTask(message);
+    context.events.tell("failed", message, notRegistered(message.task));
   }
 
   #track(work: Promise<void>): void {

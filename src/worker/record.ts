@@ -15,6 +15,7 @@ import type { TaskMessage } from "../protocol/message.ts";
 import type { ResultTuple, TaskState } from "../protocol/result.ts";
 import { taskResult } from "../protocol/task-result.ts";
 import { addressOf, type ResultBackend } from "../results/backend.ts";
+import { cancelledRun, failureOfEnding, notRegistered, taskRevoked, workerLost } from "./failures.ts";
 
 export interface RecorderOptions {
   /** Absent: results are not kept. */
@@ -69,7 +70,7 @@ export class Recorder {
       case "failed":
         if (outcome.expected) log.info(`Task ${name} raised expected: ${outcome.error.text}`);
         else log.error(`Task ${name} raised unexpected: ${outcome.error.text}`, traceOf(outcome.error));
-        return this.#fail(message, task, outcome.error, children);
+        break;
       case "retry": {
         const inMs = Math.max(0, outcome.etaMs - this.#options.clock.wallMs());
         log.info(`Task ${name} retry: Retry in ${Math.ceil(inMs / 1_000)}s: ${outcome.error.text}`);
@@ -83,22 +84,19 @@ export class Recorder {
         return;
       case "rejected":
         log.warn(`Task ${name} rejected (requeue=${outcome.requeue}): ${outcome.reason}`);
-        if (outcome.requeue) return;
-        return this.#fail(message, task, failure("Reject", [outcome.reason, false], "celery.exceptions"));
+        break;
       case "crashed":
         log.error(`Task ${name} lost its process: ${outcome.reason}`);
-        return this.#fail(message, task, failure("WorkerLostError", [outcome.reason], "billiard.exceptions"));
+        break;
       case "timed-out":
         log.error(`Hard time limit (${outcome.limitMs / 1_000}s) exceeded for ${name}`);
-        return this.#fail(
-          message,
-          task,
-          failure("TimeLimitExceeded", [outcome.limitMs / 1_000], "billiard.exceptions"),
-        );
+        break;
       case "aborted":
         log.warn(`Task ${name} ended on request: ${outcome.reason}`);
         return this.revoked(message, task, "terminated");
     }
+    const failure = failureOfEnding(outcome);
+    if (failure !== undefined) await this.failed(message, task, failure, children);
   }
 
   /** It will not start: revoked or expired. Or it was terminated. */
@@ -107,29 +105,38 @@ export class Recorder {
     task: RegisteredTask | undefined,
     how: "revoked" | "expired" | "terminated",
   ): Promise<void> {
-    if (how !== "terminated") this.#options.log.info(`Discarding ${how} task: ${shown(message)}`);
-    const exception = failure("TaskRevokedError", [how], "celery.exceptions").exception;
-    await this.#store(message, task, "REVOKED", encodeJson(exception), null);
+    // Celery says "revoked" of both.
+    if (how !== "terminated") {
+      this.#options.log.info(`Discarding revoked task: ${shown(message)}${how === "expired" ? " (expired)" : ""}`);
+    }
+    await this.#store(message, task, "REVOKED", encodeJson(taskRevoked(how).exception), null);
   }
 
   /** The task is not registered here. Celery stores a failure, so that who waits is told. */
-  async unknownTask(message: TaskMessage): Promise<void> {
-    const error = failure("NotRegistered", [message.task], "celery.exceptions");
-    await this.#store(message, undefined, "FAILURE", encodeJson(error.exception), null);
+  unknownTask(message: TaskMessage): Promise<void> {
+    return this.failed(message, undefined, notRegistered(message.task));
   }
 
   /** A run that was lost for good, with nobody left who saw it end. */
-  async lost(message: TaskMessage, task: RegisteredTask | undefined, reason: string): Promise<void> {
-    await this.#fail(message, task, failure("WorkerLostError", [reason], "billiard.exceptions"));
+  lost(message: TaskMessage, task: RegisteredTask | undefined, reason: string): Promise<void> {
+    return this.failed(message, task, workerLost(reason));
   }
 
-  #fail(
+  /** The worker gave its run up, and the message goes to somebody else. */
+  async cancelled(message: TaskMessage, task: RegisteredTask | undefined, reason: string): Promise<void> {
+    this.#options.log.warn(`Task ${shown(message)} was given up: ${reason}`);
+    await this.#store(message, task, "RETRY", encodeJson(cancelledRun(reason).exception), null);
+  }
+
+  /** Store the failure, also where its result is ignored and the task or the app says so. */
+  async failed(
     message: TaskMessage,
     task: RegisteredTask | undefined,
-    error: TaskFailure,
+    failure: TaskFailure,
     children?: readonly ResultTuple[],
   ): Promise<void> {
-    return this.#store(message, task, "FAILURE", encodeJson(error.exception), error.traceback, children);
+    const { exception, traceback } = failure;
+    await this.#store(message, task, "FAILURE", encodeJson(exception), traceback, children);
   }
 
   async #store(
@@ -141,7 +148,8 @@ export class Recorder {
     children: readonly ResultTuple[] = [],
   ): Promise<void> {
     const { results, config, clock, hostname, log } = this.#options;
-    if (results === undefined || this.#ignored(message, task)) return;
+    if (results === undefined) return;
+    if (this.#ignored(message, task) && !(status === "FAILURE" && this.#storesErrors(task))) return;
     const queue = this.#queues.get(message);
     const document = taskResult(
       message,
@@ -163,6 +171,10 @@ export class Recorder {
     }
   }
 
+  #storesErrors(task: RegisteredTask | undefined): boolean {
+    return task?.options.storeErrorsEvenIfIgnored ?? this.#options.config.taskStoreErrorsEvenIfIgnored;
+  }
+
   #ignored(message: TaskMessage, task: RegisteredTask | undefined): boolean {
     return message.ignoreResult ?? task?.options.ignoreResult ?? this.#options.config.taskIgnoreResult;
   }
@@ -179,12 +191,4 @@ function clip(text: string): string {
 
 function traceOf(error: TaskFailure): Record<string, unknown> {
   return error.traceback === null ? {} : { traceback: error.traceback };
-}
-
-function failure(type: string, args: readonly unknown[], module: string): TaskFailure {
-  return {
-    exception: { exc_type: type, exc_message: args, exc_module: module },
-    text: `${type}(${args.map((each) => JSON.stringify(each)).join(", ")})`,
-    traceback: null,
-  };
 }

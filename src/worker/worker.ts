@@ -7,9 +7,10 @@ import type { QueueOptions } from "../app/queues.ts";
 import { Blueprint, type StepState } from "../blueprint/blueprint.ts";
 import type { AnyStep } from "../blueprint/step-set.ts";
 import type { Timer } from "../hub/timer.ts";
+import type { Timeout } from "../kit/clock.ts";
 import { withDeadline } from "../kit/deadline.ts";
 import { messageOf, toError } from "../kit/errors.ts";
-import { COLD_STOP } from "./fire.ts";
+import { COLD_STOP } from "./own-ends.ts";
 import { settingsRef, type WorkerOptions, type WorkerSettings, workerSettings } from "./settings.ts";
 import { consumerStep, consumerSteps, workerBlueprintRef } from "./steps/consumer.ts";
 import { hubStep } from "./steps/hub.ts";
@@ -41,6 +42,8 @@ export class Worker {
   readonly settings: WorkerSettings;
   readonly #blueprint: Blueprint;
   #stopping: Promise<void> | undefined;
+  /** Set by a soft stop: when it turns cold. */
+  #patience: Timeout | undefined;
   #goCold: () => void = () => undefined;
   readonly #cold = new Promise<void>((resolve) => {
     this.#goCold = resolve;
@@ -125,18 +128,31 @@ export class Worker {
   }
 
   /**
-   * Warm: take nothing more in, let what runs finish. Cold: end what runs now, give back what can be given back; over
-   * within 2 s, also with store and broker gone. A cold stop overtakes a warm one; twice is once.
+   * Warm: take nothing more in, let what runs finish. Soft: the same, for `workerSoftShutdownTimeout`, then cold. Cold: end what runs
+   * now, give back what can be given back; over within 2 s, also with store and broker gone. The harder stop overtakes; twice is once.
    */
-  stop(how: "warm" | "cold" = "warm"): Promise<void> {
+  stop(how: "warm" | "soft" | "cold" = "warm"): Promise<void> {
     this.#stopping ??= this.#stop();
+    if (how === "soft") this.#goSoft();
     if (how === "cold") this.#goCold();
     return this.#stopping;
   }
 
+  #goSoft(): void {
+    const { clock, log, config } = this.settings;
+    const { workerSoftShutdownTimeoutMs: softMs } = config;
+    this.#patience ??= clock.timeout(() => {
+      log.warn(`What runs has not ended within ${softMs / 1_000} s: stopping cold`);
+      this.#goCold();
+    }, softMs);
+  }
+
   async #stop(): Promise<void> {
     const { app, log, clock } = this.settings;
-    const warm = this.#blueprint.stop().then(() => app.close());
+    const warm = this.#blueprint
+      .stop()
+      .then(() => app.close())
+      .finally(() => this.#patience?.cancel());
     const cold = this.#cold.then(async () => {
       this.#endRuns();
       await withDeadline(warm, COLD_STOP_MS, clock, "the cold stop");
@@ -151,8 +167,8 @@ export class Worker {
   /** Kill what runs. Its outcomes come at once, are settled as lost, and let the warm stop in progress go on. */
   #endRuns(): void {
     try {
-      const { intake, firing } = this.#blueprint.part(requestsStep);
-      intake.abandon();
+      const { intake, firing, parking } = this.#blueprint.part(requestsStep);
+      parking.giveUp();
       for (const request of intake.requests) request.end(COLD_STOP, 0);
       firing.abortAll(COLD_STOP, 0);
     } catch {

@@ -224,6 +224,36 @@ describe("a Redis broker in trouble", HANG, () => {
     assert.deepEqual(deliveries.texts, ["1", "2", "3", "4", "5"]);
   });
 
+  test("a user who may do no more than the remedy says can do all", async (t) => {
+    const { server, world } = await ownServer(t, "user modest on >word ~* &* +@all -@dangerous +info");
+    await world.raw.hset("unacked", "lost", "[]");
+    const connection = await world.connect({}, { url: `redis://modest:word@127.0.0.1:${server.port}` });
+    const exchange = exchangeNamed("f", { type: "fanout" });
+    const heard: string[] = [];
+    await connection.subscribe(
+      queueNamed("ear", { exchange, routingKey: "#", autoDelete: true }),
+      () => void heard.push("x"),
+    );
+    await connection.publish({ exchange: "f", routingKey: "k", exchangeType: "fanout" }, wire("a"));
+    await connection.declareQueue("q");
+    const deliveries = await Deliveries.open(connection, "q");
+    await connection.publish(toQueue("q"), wire("b"));
+    await deliveries.atLeast(1);
+    await deliveries.all[0]?.requeue();
+    await deliveries.atLeast(2);
+    await deliveries.all[1]?.ack();
+
+    assert.equal(await connection.depth("q"), 0);
+    assert.equal(await connection.purge("q"), 0);
+    await until(() => heard.length === 1);
+    await until(async () => (await world.raw.zscore("unacked_index", "lost")) !== null);
+    assert.equal(
+      world.logged.some((text) => /does not/.test(text)),
+      false,
+      world.logged.join(),
+    );
+  });
+
   test("scripts that were flushed are told again", async (t) => {
     const { world } = await ownServer(t);
     const connection = await world.connect();

@@ -238,7 +238,7 @@ describe("results in Redis", HANG, () => {
     });
     const server = await startRedis(t, "requirepass sesame");
     const raw = rawClient(t, `redis://:sesame@127.0.0.1:${server.port}`);
-    await assert.rejects(openRedisResults(server.url + "/0?x=1"), {
+    await assert.rejects(openRedisResults(`${server.url}/0?x=1`), {
       code: "ERR_INVALID_INPUT",
       message: /result backend URL.*"x"/,
     });

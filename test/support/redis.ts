@@ -17,6 +17,7 @@ import { tempDir } from "./temp.ts";
 /** Redis for tests; `LOVAGE_TEST_REDIS_URL` names another. */
 export const REDIS_URL = process.env.LOVAGE_TEST_REDIS_URL ?? "redis://127.0.0.1:6379";
 const READY_MS = 20_000;
+const UNTIL_MS = 100_000;
 
 /** @throws in CI, when no usable one answers there */
 export async function needRedis(): Promise<Needed> {
@@ -193,7 +194,11 @@ export async function throughProxy(
   return { url: url.href, proxy };
 }
 
-/** Resolves when it holds: looked at again and again, without a limit but the test's own. */
+/** Resolves when it holds: looked at again and again. A net under the test's own limit, after which nobody would end the process. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await sleep(10);
+  const deadline = performance.now() + UNTIL_MS;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`it did not come to hold within ${UNTIL_MS} ms: ${holds}`);
+    await sleep(10);
+  }
 }

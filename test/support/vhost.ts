@@ -49,3 +49,15 @@ function control(): Rabbitmqctl | undefined {
   const command = "/usr/sbin/rabbitmqctl";
   return process.getuid?.() === 0 && existsSync(command) ? { command, env: {} } : undefined;
 }
+
+/** Messages of the queue that somebody has in hand. About half a second. */
+export async function unacknowledgedIn(vhost: string, queue: string): Promise<number> {
+  const commands = control();
+  if (commands === undefined) throw new Error("skip the test unless needVhosts() says that it can run");
+  const listed = await rabbitmqctl(commands, "list_queues", "-p", vhost, "--quiet", "name", "messages_unacknowledged");
+  for (const line of listed.split("\n")) {
+    const [name, count] = line.split("\t");
+    if (name === queue) return Number(count);
+  }
+  return 0;
+}

@@ -32,7 +32,13 @@ export interface RabbitmqOptions {
   readonly log?: Logger;
 }
 
-const TRAITS: BrokerTraits = { transport: "amqp", durability: "broker", expires: true, priorities: "highest-first" };
+const TRAITS: BrokerTraits = {
+  transport: "amqp",
+  durability: "broker",
+  expires: true,
+  priorities: "highest-first",
+  fanout: true,
+};
 const HEARTBEAT_SECONDS = 120;
 const ANSWER_MS = 30_000;
 

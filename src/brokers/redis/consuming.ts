@@ -27,6 +27,8 @@ const FLOOR_MS = 1_000;
 /** Where Redis tells nothing: the pause after a message, which grows to half the floor. */
 const FIRST_PAUSE_MS = 20;
 const GROWTH = 1.5;
+/** A refusal that lasts is told again after so long. */
+const TELL_AGAIN_MS = 60_000;
 /** Of what is heard and does not fit into the window. */
 const MOST_OVER = 100_000;
 
@@ -204,10 +206,21 @@ export class Consuming {
           this.#line.lose(toError(error));
           return;
         }
-        this.#line.log.error(`${this.#line.url} does not give messages; trying again`, { error });
+        this.#tellRefusal(error as Error);
         await sleep(FLOOR_MS, this.#line.clock);
       }
     }
+  }
+
+  #refusal = { text: "", monoMs: 0 };
+
+  /** Once a minute while it is the same. */
+  #tellRefusal(error: Error): void {
+    const { clock, log, url } = this.#line;
+    const nowMs = clock.monoMs();
+    if (this.#refusal.text === error.message && nowMs - this.#refusal.monoMs < TELL_AGAIN_MS) return;
+    this.#refusal = { text: error.message, monoMs: nowMs };
+    log.error(`${url} does not give messages; trying again`, { error });
   }
 
   /**

@@ -93,10 +93,25 @@ function settingsOf(flags: WorkerFlags): SettingsInput {
 /** npm, timeout and others pass on a signal that the terminal has sent to us too: two so close are one. */
 const SAME_SIGNAL_MS = 500;
 
-/** First signal: warm. Second, or QUIT: cold. Answers the exit status. */
+/** Of the stops so far and the signal: which one now. Celery's: QUIT, or a second one, is soft where that has a time, and the next is cold. */
+function nextStop(
+  before: "warm" | "soft" | undefined,
+  signal: NodeJS.Signals,
+  hasSoft: boolean,
+): "warm" | "soft" | "cold" {
+  if (before === undefined && !isQuit(signal)) return "warm";
+  return hasSoft && before !== "soft" ? "soft" : "cold";
+}
+
+/** Celery's `REMAP_SIGTERM=SIGQUIT`: for who sends TERM and means a stop within a time. */
+function isQuit(signal: NodeJS.Signals): boolean {
+  return signal === "SIGQUIT" || (signal === "SIGTERM" && process.env.REMAP_SIGTERM === "SIGQUIT");
+}
+
+/** First signal: warm. Second, or QUIT: soft or cold. Answers the exit status. */
 async function runUntilStopped(worker: Worker): Promise<number> {
   const { log, clock } = worker.settings;
-  let signals = 0;
+  let stopping: "warm" | "soft" | undefined;
   let heardMs = Number.NEGATIVE_INFINITY;
   let stop: () => void = () => undefined;
   const stopped = new Promise<void>((resolveStopped) => {
@@ -106,14 +121,18 @@ async function runUntilStopped(worker: Worker): Promise<number> {
     const echo = clock.monoMs() - heardMs < SAME_SIGNAL_MS;
     heardMs = clock.monoMs();
     if (echo && signal !== "SIGQUIT") return;
-    signals += 1;
-    const cold = signals > 1 || signal === "SIGQUIT";
+    const { hostname, config } = worker.settings;
+    const softMs = config.workerSoftShutdownTimeoutMs;
+    const how = nextStop(stopping, signal, softMs > 0);
     process.stderr.write(
-      cold
-        ? `\nworker: Cold shutdown (${worker.settings.hostname})\n`
-        : `\nworker: Warm shutdown (${worker.settings.hostname}); ${signal} again ends running tasks at once\n`,
+      {
+        warm: `\nworker: Warm shutdown (${hostname}); ${signal} again ends running tasks${softMs > 0 ? ` after ${softMs / 1_000} seconds` : " at once"}\n`,
+        soft: `\nworker: Initiating Soft Shutdown, terminating in ${softMs / 1_000} seconds (${hostname}); ${signal} again ends running tasks at once\n`,
+        cold: `\nworker: Cold shutdown (${hostname})\n`,
+      }[how],
     );
-    void worker.stop(cold ? "cold" : "warm").then(stop);
+    stopping = how === "cold" ? "soft" : how;
+    void worker.stop(how).then(stop);
   };
   for (const signal of ["SIGTERM", "SIGINT", "SIGQUIT"] as const) process.on(signal, onSignal);
 
@@ -121,9 +140,9 @@ async function runUntilStopped(worker: Worker): Promise<number> {
   try {
     await Promise.race([starting, stopped]);
   } catch (error) {
-    if (signals === 0) throw error;
+    if (stopping === undefined) throw error;
   }
-  const failure = await Promise.race([signals === 0 ? worker.failed() : stopped, stopped]);
+  const failure = await Promise.race([stopping === undefined ? worker.failed() : stopped, stopped]);
   if (failure === undefined) {
     await starting.catch(() => undefined);
     return 0;

@@ -19,6 +19,7 @@ import type { Environment } from "./child-env.ts";
 import { ChildRun } from "./child-run.ts";
 import { CHANNEL_FD, Channel, TO_PARENT, type ToChildFrames, type ToParent, type ToParentFrames } from "./ipc.ts";
 import { failedOutcome } from "./outcome-data.ts";
+import { KILL_MS, LEAVE_MS, SIGNAL_MS } from "./patience.ts";
 
 /** How a child logs; it writes to the same standard error as its parent. */
 export interface ChildLog {
@@ -57,10 +58,6 @@ type State = "booting" | "idle" | "busy" | "leaving" | "gone";
 
 /** How long a process that has ended may keep us waiting for the end of its pipe, which a grandchild may hold open. */
 const DRAIN_MS = 1_000;
-/** How long a child may take to leave when asked to, its `exit` listeners included. */
-const LEAVE_MS = 2_000;
-/** How long the kernel may take to end what was killed. After SIGKILL no instruction of it runs, seen or not. */
-const KILL_MS = 5_000;
 
 /** What people, service managers and the kernel's memory killer send; a crash of native code has others. */
 const OUTSIDE_SIGNALS: ReadonlySet<string> = new Set(["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"]);
@@ -83,6 +80,7 @@ export class ChildHandle {
   #runs = 0;
   /** Where an abort was asked for: why. */
   #abortReason: string | undefined;
+  #abortSignal: NodeJS.Signals = "SIGTERM";
   /** What becomes of the run because of whom we kill the process. */
   #verdict: Outcome | undefined;
   /** How the process ended, once it has. */
@@ -115,7 +113,7 @@ export class ChildHandle {
     this.#phase = new Alarm(clock, () => this.#onPhaseEnd());
     this.#accept = new Alarm(clock, () => this.#neverAccepted());
     this.#hardLimit = new Alarm(clock, () => this.#overHardLimit());
-    this.#grace = new Alarm(clock, () => this.kill({ kind: "aborted", reason: this.#abortReason ?? "aborted" }));
+    this.#grace = new Alarm(clock, () => this.#overGrace());
 
     this.#process = spawn(
       process.execPath,
@@ -180,14 +178,24 @@ export class ChildHandle {
     return run;
   }
 
-  abort(run: ChildRun, reason: string, graceMs: number): void {
+  abort(run: ChildRun, reason: string, graceMs: number, signal: NodeJS.Signals = "SIGTERM"): void {
     if (run !== this.#run) return;
+    this.#abortSignal = signal;
     if (this.#abortReason === undefined) {
       this.#abortReason = reason;
       this.#channel.send({ kind: "abort", run: run.number, reason });
     }
     if (graceMs <= 0) this.kill({ kind: "aborted", reason: this.#abortReason });
     else this.#grace.within(graceMs);
+  }
+
+  /** First the signal, which the app may heed and the child does not; then the end. Of this process alone, while it has this run. */
+  #overGrace(): void {
+    const signal = this.#abortSignal;
+    if (signal === "SIGKILL") this.kill({ kind: "aborted", reason: this.#abortReason ?? "aborted" });
+    else this.#process.kill(signal);
+    this.#abortSignal = "SIGKILL";
+    this.#grace.within(SIGNAL_MS);
   }
 
   /** Ask it to leave; it must not run anything. One that is still loading the app is ended. */

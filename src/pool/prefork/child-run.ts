@@ -3,7 +3,7 @@ import type { Job, Outcome, Run } from "../pool.ts";
 
 /** What a run asks of the handle of its child. */
 export interface RunOwner {
-  abort(run: ChildRun, reason: string, graceMs: number): void;
+  abort(run: ChildRun, reason: string, graceMs: number, signal?: NodeJS.Signals): void;
 }
 
 export class ChildRun implements Run {
@@ -34,8 +34,8 @@ export class ChildRun implements Run {
     return this.#started;
   }
 
-  abort(reason: string, graceMs: number): void {
-    this.#owner.abort(this, reason, graceMs);
+  abort(reason: string, graceMs: number, signal?: NodeJS.Signals): void {
+    this.#owner.abort(this, reason, graceMs, signal);
   }
 
   accept(pid: number | undefined): void {

@@ -1,6 +1,6 @@
 /** Outcomes as they cross the channel: whether what a child calls one is one, and the one of what cannot cross it. */
 import { messageOf } from "../../kit/errors.ts";
-import type { Outcome } from "../pool.ts";
+import type { Outcome, RetryChanges } from "../pool.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -8,14 +8,49 @@ type Fields = Readonly<Record<string, unknown>>;
 const CHECKS: { readonly [Kind in Outcome["kind"]]: ((outcome: Fields) => boolean) | null } = {
   succeeded: ({ result }) => typeof result === "string",
   failed: ({ error, expected }) => isFailure(error) && typeof expected === "boolean",
-  retry: ({ etaMs, body, retries, error }) =>
-    Number.isSafeInteger(etaMs) && typeof body === "string" && isRetries(retries) && isFailure(error),
+  retry: ({ etaMs, body, retries, error, changes, to }) =>
+    Number.isSafeInteger(etaMs) &&
+    typeof body === "string" &&
+    isRetries(retries) &&
+    isFailure(error) &&
+    (changes === undefined || fits(changes, CHANGES)) &&
+    (to === undefined || fits(to, TO)),
   ignored: () => true,
   rejected: ({ requeue, reason }) => typeof requeue === "boolean" && typeof reason === "string",
   aborted: ({ reason }) => typeof reason === "string",
   crashed: null,
   "timed-out": null,
 };
+
+type Field = (value: unknown) => boolean;
+
+const isText: Field = (value) => typeof value === "string";
+const isCount: Field = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+
+const CHANGES: { readonly [Name in keyof RetryChanges]-?: Field } = {
+  argsRepr: isText,
+  kwargsRepr: isText,
+  expiresMs: (value) => Number.isSafeInteger(value),
+  hardLimitMs: isCount,
+  softLimitMs: isCount,
+  priority: (value) => isCount(value) && (value as number) <= 255,
+  headers: isRecord,
+  ignoreResult: (value) => typeof value === "boolean",
+  shadow: isText,
+};
+
+/** What a task may say of where its next run goes. */
+const TO: Readonly<Record<string, Field>> = {
+  queue: isText,
+  exchange: isText,
+  exchangeType: isText,
+  routingKey: isText,
+};
+
+function fits(value: unknown, fields: Readonly<Record<string, Field>>): boolean {
+  if (!isRecord(value)) return false;
+  return Object.entries(value).every(([name, each]) => Object.hasOwn(fields, name) && fields[name]?.(each) === true);
+}
 
 export function isOutcome(value: unknown): value is Outcome {
   if (!isRecord(value) || typeof value.kind !== "string" || !Object.hasOwn(CHECKS, value.kind)) return false;

@@ -16,6 +16,7 @@ import { Listeners } from "../listeners.ts";
 import { type AskHandler, type Job, POOL_STOPPED, type Pool, type Run } from "../pool.ts";
 import { childEnv, childExecArgv, type Environment } from "./child-env.ts";
 import { type BootFailure, ChildHandle, type ChildLog, type ChildSettings } from "./child-handle.ts";
+import { residentKib } from "./resident.ts";
 
 export interface PreforkOptions {
   /** Number of processes. */
@@ -30,6 +31,8 @@ export interface PreforkOptions {
   readonly childLog?: ChildLog;
   /** Replace a child after so many runs. Default: never. */
   readonly maxTasksPerChild?: number | undefined;
+  /** Replace a child that is resident with more KiB, after its run. Where there is no /proc: never. Default: never. */
+  readonly maxMemoryPerChild?: number | undefined;
   /** Default: this process's, without the URLs of broker and stores (`child-env.ts`). */
   readonly env?: Environment;
   /** Default: this process's, without what is about the process itself. */
@@ -59,6 +62,7 @@ export class PreforkPool implements Pool {
   readonly #settings: ChildSettings;
   readonly #log: Logger;
   readonly #maxTasksPerChild: number;
+  readonly #maxMemoryPerChild: number;
   readonly #slots: Slot[];
   /** The one that was idle last is taken first: its caches are warm. */
   readonly #idle: ChildHandle[] = [];
@@ -83,6 +87,7 @@ export class PreforkPool implements Pool {
     this.#log = options.log ?? silentLogger;
     this.#listeners = new Listeners(this.#log);
     this.#maxTasksPerChild = options.maxTasksPerChild ?? Number.POSITIVE_INFINITY;
+    this.#maxMemoryPerChild = options.maxMemoryPerChild ?? Number.POSITIVE_INFINITY;
     const clock = options.clock ?? systemClock;
     this.#settings = {
       appPath: resolve(options.appPath),
@@ -192,10 +197,18 @@ export class PreforkPool implements Pool {
     this.#listeners.call();
   }
 
+  #isTooLarge(child: ChildHandle): boolean {
+    if (this.#maxMemoryPerChild === Number.POSITIVE_INFINITY || child.runs === 0) return false;
+    const kib = residentKib(child.pid);
+    if (kib <= this.#maxMemoryPerChild) return false;
+    this.#log.warn(`${child.name} is resident with ${kib} KiB, more than ${this.#maxMemoryPerChild}: it is replaced`);
+    return true;
+  }
+
   #onIdle(slot: Slot, child: ChildHandle): void {
     this.#bootFailures = 0;
     if (child.runs > 0) slot.idleDeaths = 0;
-    if (this.#stopping || child.runs >= this.#maxTasksPerChild) {
+    if (this.#stopping || child.runs >= this.#maxTasksPerChild || this.#isTooLarge(child)) {
       child.leave();
       return;
     }

@@ -5,6 +5,7 @@ import type { Step } from "../../blueprint/step.ts";
 import type { AnyStep } from "../../blueprint/step-set.ts";
 import { Consumer } from "../consumer.ts";
 import { settingsRef } from "../settings.ts";
+import { controlStep } from "./control.ts";
 import { requestsStep } from "./requests.ts";
 import { tasksStep } from "./tasks.ts";
 
@@ -42,7 +43,7 @@ export const consumerStep: Step<Consumer, ConsumerNeeds> = {
   },
 };
 
-/** Celery's own consumer step, and the app's. */
+/** Celery's own consumer steps, and the app's. Commands are heard before tasks come. */
 export function consumerSteps(own: Iterable<AnyStep>): AnyStep[] {
-  return [tasksStep, ...own];
+  return [controlStep, tasksStep, ...own];
 }

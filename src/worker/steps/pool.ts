@@ -55,6 +55,7 @@ function preforkPool({ app, appFile, clock, concurrency, config, log, logLevel }
     log,
     childLog: { level: logLevel },
     ask: app.gateway.askUntyped,
+    ...(config.workerMaxMemoryPerChild === undefined ? {} : { maxMemoryPerChild: config.workerMaxMemoryPerChild }),
     ...(config.workerMaxTasksPerChild === undefined ? {} : { maxTasksPerChild: config.workerMaxTasksPerChild }),
   });
 }

@@ -1,13 +1,11 @@
 /** Fires callbacks into the pool when they are due. */
 import type { Step } from "../../blueprint/step.ts";
 import { Scheduler } from "../../schedule/scheduler.ts";
+import { ABORT_GRACE_MS } from "../remote-control.ts";
 import { settingsRef } from "../settings.ts";
 import { hubStep } from "./hub.ts";
 import { requestsStep } from "./requests.ts";
 import { storeStep } from "./store.ts";
-
-/** What a task is given to end by itself after an abort was asked for, before its process is killed. */
-const ABORT_GRACE_MS = 5_000;
 
 type SchedulerNeeds = {
   settings: typeof settingsRef;

@@ -35,8 +35,9 @@ export const tasksStep: Step<undefined, TasksNeeds> = {
     // Before the first of them is consumed: one that is added meanwhile is not left out.
     consumed.attach(consuming);
     let lost = false;
-    void connection.closed.then(() => {
+    void connection.closed.then((reason) => {
       lost = true;
+      if (reason !== undefined) intake.connectionLost();
       consumed.detach(consuming);
     });
     await Promise.all(consumed.queues.map((queue) => consuming.consume(queue)));

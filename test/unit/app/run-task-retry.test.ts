@@ -9,6 +9,7 @@ import type { TaskOptions } from "../../../src/app/task-options.ts";
 import { Ignore } from "../../../src/app/task-outcomes.ts";
 import { createLogger } from "../../../src/kit/log.ts";
 import type { Outcome } from "../../../src/pool/pool.ts";
+import { isOutcome } from "../../../src/pool/prefork/outcome-data.ts";
 import { FakeClock } from "../../../src/testing/fake-clock.ts";
 
 const NOW = Date.UTC(2030, 0, 1);
@@ -174,4 +175,76 @@ test("jitter is a whole number of seconds from 0 to the back-off, both included"
   const options = { autoretryFor: true as const, retryBackoff: 10 };
   assert.equal(retried(await run(throwing(new Error("x")), { options, retries: 1, random: 0.999 })).inMs, 20_000);
   assert.equal(retried(await run(throwing(new Error("x")), { options, retries: 1, random: 0 })).inMs, 0);
+});
+
+test("a retry may change how and where its next run is sent, and says no more than that", async () => {
+  const expires = new Date(NOW + 9_000);
+  const outcome = retried(
+    await retrying({
+      ...{ queue: "slow", priority: 2, expires, timeLimit: 20, softTimeLimit: "10s", headers: { "x-own": 1 } },
+      ...{ ignoreResult: true, shadow: "pay again", args: ["b"] },
+    }),
+  );
+  assert.deepEqual(outcome.to, { queue: "slow" });
+  assert.deepEqual(outcome.changes, {
+    ...{ argsRepr: "('b',)", expiresMs: NOW + 9_000, hardLimitMs: 20_000, softLimitMs: 10_000, priority: 2 },
+    ...{ headers: { "x-own": 1 }, ignoreResult: true, shadow: "pay again" },
+  });
+  assert.match(outcome.body, /^\[\["b"\], \{"k":12345678901234567890\}, /);
+  const plain = retried(await retrying());
+  assert.ok(!("to" in plain) && !("changes" in plain));
+  assert.equal(isOutcome(JSON.parse(JSON.stringify(outcome))), true, "it crosses the channel of a pool process");
+});
+
+test("an option of a retry that is unknown or wrong fails the task, and names what is wrong", async () => {
+  const wrongs: [object, RegExp][] = [
+    [{ countDown: 5 }, /no option "countDown".*countdown/],
+    [{ queue: "" }, /queue of a retry must be a non-empty text/],
+    [{ priority: 300 }, /priority must be a whole number/],
+    [{ timeLimit: 1, softTimeLimit: 2 }, /softTimeLimit \(2 s\) is longer than timeLimit \(1 s\)/],
+    [{ headers: { task: "x" } }, /headers has 'task'|headers has "task"/],
+    [{ headers: [] }, /headers of a retry must be an object/],
+  ];
+  for (const [options, message] of wrongs) {
+    const error = failed(await retrying(options as RetryOptions));
+    assert.equal(error.exception.exc_type, "InvalidInputError", JSON.stringify(options));
+    assert.match(String(error.exception.exc_message[0]), message);
+  }
+});
+
+test("automatic retries are asked with retryKwargs; the delay of the back-off stands over theirs", async () => {
+  const fails = () => {
+    throw new RangeError("again");
+  };
+  const asked = (options: TaskOptions, retries = 0) =>
+    run(fails, { options: { autoretryFor: [RangeError], ...options }, retries, random: 0.999 });
+  assert.equal(retried(await asked({ retryKwargs: { countdown: 7, queue: "slow" } })).inMs, 7_000);
+  assert.deepEqual(retried(await asked({ retryKwargs: { countdown: 7, queue: "slow" } })).to, { queue: "slow" });
+  assert.equal(
+    retried(await asked({ retryKwargs: { countdown: 7 }, retryBackoff: 4, retryJitter: false }, 1)).inMs,
+    8_000,
+  );
+  assert.equal(
+    retried(await asked({ retryKwargs: { eta: new Date(NOW) }, retryBackoff: true, retryJitter: false })).inMs,
+    1_000,
+  );
+  assert.equal(failed(await asked({ retryKwargs: { maxRetries: 1 } }, 1)).exception.exc_type, "RangeError");
+  assert.equal(retried(await asked({ retryKwargs: { maxRetries: null }, maxRetries: 0 }, 50)).retries, 51);
+});
+
+test("what a hostile process says of its next run is refused unless it is what a retry can say", () => {
+  const error = { exception: { exc_type: "E", exc_message: [], exc_module: null }, text: "", traceback: null };
+  const outcome = { kind: "retry", etaMs: 1, body: "[]", retries: 1, error };
+  assert.equal(isOutcome({ ...outcome, changes: {}, to: {} }), true);
+  for (const wrong of [
+    { changes: { id: "another" } },
+    { changes: { priority: 256 } },
+    { changes: { headers: "x" } },
+    { changes: [] },
+    { to: { queue: 1 } },
+    { to: { retryPolicy: {} } },
+    { to: "queue" },
+  ]) {
+    assert.equal(isOutcome({ ...outcome, ...wrong }), false, JSON.stringify(wrong));
+  }
 });

@@ -255,6 +255,7 @@ test("a broker says its URL and what it promises; a path that cannot be is refus
     durability: "process",
     expires: false,
     priorities: "highest-first",
+    fanout: false,
   });
   await broker.close();
   await assert.rejects(openSqliteBroker(join(folder, randomUUID(), "b.db")), { code: "ERR_STORE_PATH" });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { deflateSync, gzipSync } from "node:zlib";
-import { acceptedTypes, jsonTextOf, payloadOf } from "../../../src/protocol/content.ts";
+import { jsonTextOf, loadFormats, payloadOf } from "../../../src/protocol/content.ts";
 import { DEFAULT_LIMITS } from "../../../src/protocol/limits.ts";
 import { code } from "./coded.ts";
 
@@ -17,22 +17,24 @@ const encoded = (contentEncoding: string) => ({
 });
 
 describe("the accept list", () => {
-  test("takes names and MIME types", () => {
-    assert.deepEqual([...acceptedTypes(["json"])], ["application/json"]);
-    assert.deepEqual([...acceptedTypes(["application/json", "json"])], ["application/json"]);
-    assert.deepEqual([...acceptedTypes([])], []);
+  test("takes names and MIME types", async () => {
+    assert.deepEqual([...(await loadFormats(["json"]))], ["application/json"]);
+    assert.deepEqual([...(await loadFormats(["application/json", "json"]))], ["application/json"]);
+    assert.deepEqual([...(await loadFormats(["yaml", "msgpack"]))], ["application/x-yaml", "application/x-msgpack"]);
+    assert.deepEqual([...(await loadFormats([]))], []);
   });
 
-  test("refuses what is not known, and says of pickle why it never will be", () => {
-    assert.throws(
-      () => acceptedTypes(["json", "xml"]),
-      code("ERR_INVALID_INPUT", /acceptContent has "xml".*use "json"$/),
+  test("refuses what is not known, and says of pickle why it never will be", async () => {
+    await assert.rejects(
+      loadFormats(["json", "xml"]),
+      code("ERR_INVALID_INPUT", /content "xml" is not known here: use "json", "yaml" or "msgpack"/),
     );
     for (const pickle of ["pickle", "application/x-python-serialize"]) {
-      assert.throws(() => acceptedTypes([pickle]), code("ERR_INVALID_INPUT", /runs code of the sender/));
+      await assert.rejects(loadFormats([pickle]), code("ERR_INVALID_INPUT", /runs code of the sender/));
     }
-    for (const odd of ["__proto__", "constructor", ""])
-      assert.throws(() => acceptedTypes([odd]), code("ERR_INVALID_INPUT"));
+    for (const odd of ["__proto__", "constructor", ""]) {
+      await assert.rejects(loadFormats([odd]), code("ERR_INVALID_INPUT"));
+    }
   });
 });
 
