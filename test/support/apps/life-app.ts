@@ -47,3 +47,11 @@ app.task("life.hold", { acksLate: true }, async (file: string) => {
   while (!existsSync(file)) await wait(20);
   return "held";
 });
+
+/** Computes, and lets nothing else of its process run. */
+app.task("life.block", { acksLate: true }, (seconds: number) => {
+  began();
+  const end = performance.now() + seconds * 1_000;
+  while (performance.now() < end);
+  return "blocked";
+});
