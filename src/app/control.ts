@@ -5,6 +5,7 @@
 import { type Duration, parseDurationMs } from "../kit/duration.ts";
 import { InvalidInputError, messageOf } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
+import { signalOf } from "../kit/signals.ts";
 import type { Ask, SchedulePlace } from "../pool/asks.ts";
 import type { ControlCommand } from "../protocol/pidbox.ts";
 import type { CancelAnswer } from "../schedule/callback.ts";
@@ -33,8 +34,6 @@ export interface ControlSource extends ResultSource {
   /** The app's broker carries control commands. */
   readonly place: () => SchedulePlace;
 }
-
-const SIGNAL = /^SIG[A-Z0-9]{2,10}$/;
 
 export class Control {
   readonly #source: ControlSource;
@@ -140,6 +139,8 @@ async function tell(
 }
 
 function checkSignal(signal: string): void {
-  if (!SIGNAL.test(signal))
-    throw new InvalidInputError(`signal is ${JSON.stringify(signal)}; give a name such as "SIGTERM"`);
+  if (signalOf(signal) === signal) return;
+  throw new InvalidInputError(
+    `signal is ${JSON.stringify(signal)}; give the name of one that there is, such as "SIGTERM"`,
+  );
 }

@@ -1,5 +1,5 @@
 /** Celery's mailbox on the wire (PROTOCOL 14): commands to workers, and what they answer. Pure. */
-import { matchesGlob } from "node:path";
+import { globToRegExp } from "../kit/glob.ts";
 import { decodeJson, encodeJson, isPlain } from "./json.ts";
 import type { WireMessage } from "./message.ts";
 import { DecodeError, quoted } from "./refusal.ts";
@@ -82,7 +82,7 @@ export function decodeCommand({ body, headers }: WireMessage): ReceivedCommand {
 export function isFor({ destination, pattern, matcher }: ControlCommand, node: string): boolean {
   if (destination !== undefined) return destination.includes(node);
   if (pattern === undefined || matcher === undefined) return true;
-  if (matcher === "glob") return matchesGlob(node, pattern);
+  if (matcher === "glob") return globToRegExp(pattern).test(node);
   try {
     return new RegExp(`^(?:${pattern})`).test(node);
   } catch {

@@ -35,6 +35,8 @@ export interface FireOptions {
   readonly log: Logger;
   readonly hostname: string;
   readonly queues: ReadonlySet<string>;
+  /** Whether the task's rate lets it start now; if so it has its token. */
+  readonly takeToken: (task: string) => boolean;
   /**
    * Results are kept in the schedule's own file. Then a result and the end of its run go as one: the file takes them in the
    * order they were asked, in one commit or in two, so that no end is on disk without its result. Else the result goes first.
@@ -83,6 +85,10 @@ export class Firing {
       events.tell("revoked", message, "revoked");
       return { kind: "stopped", reason: "revoked by a stamp" };
     }
+    // What a broker brought (an eta, a retry) is held to its task's rate, as in Celery: it waits with the messages of its queue.
+    if (callback.taskId !== callback.id && !this.#options.takeToken(message.task)) {
+      return this.#forward(callback, message);
+    }
     log.info(`Callback ${shown(message)} is due, started ${lateMs} ms after ${new Date(callback.dueMs).toISOString()}`);
     const startedMs = clock.monoMs();
     let run: Run;
@@ -127,6 +133,13 @@ export class Firing {
   /** Ask the run of this claim to end. */
   abort(id: string, token: number, reason: string, graceMs: number): void {
     this.#runs.get(runName(id, token))?.abort(reason, graceMs);
+  }
+
+  /** End those of the runs in progress that are meant; answers their task ids. */
+  end(isMeant: (message: TaskMessage) => boolean, reason: string, graceMs: number, signal: NodeJS.Signals): string[] {
+    const meant = [...this.#runs.values()].filter((run) => isMeant(run.job.message));
+    for (const run of meant) run.abort(reason, graceMs, signal);
+    return meant.map((run) => run.job.message.id);
   }
 
   abortAll(reason: string, graceMs: number): void {

@@ -62,6 +62,16 @@ export class Intake {
     this.#rates.set(task, perSecond);
   }
 
+  /** Whether a task that no message waits with may start now: it takes its token. */
+  takeToken(task: string): boolean {
+    return this.#rates.take(task);
+  }
+
+  /** Requests that wait for their rate: they hold their messages, and no slot. */
+  get waitingForRate(): number {
+    return this.#rates.waiting;
+  }
+
   /** Requests in hand, waiting or running. */
   get requests(): ReadonlySet<Request> {
     return this.#requests;

@@ -34,6 +34,13 @@ export class RateLimits<T> {
     this.#isUnwanted = isUnwanted;
   }
 
+  /** How many wait for a token, of all tasks. */
+  get waiting(): number {
+    let count = 0;
+    for (const { waiting } of this.#buckets.values()) count += waiting.length;
+    return count;
+  }
+
   /** Go when the rate allows: now, if nothing is said of the task. */
   add(task: string, item: T): void {
     const bucket = this.#buckets.get(task);
@@ -43,6 +50,16 @@ export class RateLimits<T> {
     }
     bucket.waiting.push(item);
     this.#serve(bucket);
+  }
+
+  /** Take a token now, past nobody who waits. False: there is none. True as well where nothing is said of the task. */
+  take(task: string): boolean {
+    const bucket = this.#buckets.get(task);
+    if (bucket === undefined) return true;
+    this.#refill(bucket);
+    if (bucket.waiting.length > 0 || bucket.tokens < 1) return false;
+    bucket.tokens -= 1;
+    return true;
   }
 
   /** From now on so many a second; undefined: as many as come. What waits follows the new rate. */

@@ -6,8 +6,12 @@ import { placeName } from "../app/control.ts";
 import { stampsOf, valuesOf } from "../app/tombstones.ts";
 import type { Command } from "../control/mailbox.ts";
 import { InvalidInputError } from "../kit/errors.ts";
+import { signalOf } from "../kit/signals.ts";
 import type { Ask, SchedulePlace } from "../pool/asks.ts";
+import type { TaskMessage } from "../protocol/message.ts";
+import { quoted } from "../protocol/refusal.ts";
 import { pyRepr } from "../protocol/repr.ts";
+import type { Firing } from "./fire.ts";
 import type { Request } from "./request.ts";
 
 /** How long a task that is to end may take to end by itself; then its process is sent the signal, and then killed. */
@@ -16,6 +20,8 @@ export const ABORT_GRACE_MS = 5_000;
 export interface RemoteControlOptions {
   readonly ask: Ask;
   readonly requests: ReadonlySet<Request>;
+  /** Callbacks that run: `end` ends those that are meant, and answers their task ids. */
+  readonly callbacks: Pick<Firing, "end">;
   /** When a tombstone is forgotten, ms UTC. */
   readonly untilMs: () => number;
   readonly place: SchedulePlace;
@@ -39,7 +45,7 @@ async function revokeIds(options: RemoteControlOptions, given: Given): Promise<G
   const ids = (Array.isArray(given.task_id) ? given.task_id : [given.task_id]).map(idOf);
   const { terminate, signal } = endOf(given);
   // Who looks learns of the end as well, so what is sent to the process goes first.
-  const ended = terminate ? end(options, ({ message }) => ids.includes(message.id), signal) : [];
+  const ended = terminate ? end(options, ({ id }) => ids.includes(id), signal) : [];
   if (!isWritten(options, given)) {
     for (const taskId of ids) {
       await options.ask("schedule.revoke", { taskId, untilMs: options.untilMs(), abort: terminate });
@@ -52,7 +58,7 @@ async function revokeIds(options: RemoteControlOptions, given: Given): Promise<G
 async function revokeStamps(options: RemoteControlOptions, given: Given): Promise<Given> {
   const headers = headersOf(given.headers);
   const { terminate, signal } = endOf(given);
-  const carries = ({ message }: Request) =>
+  const carries = (message: TaskMessage) =>
     stampsOf(message.headers).some(([header, value]) => valuesOf(headers[header] ?? []).includes(value));
   const ended = terminate ? end(options, carries, signal) : [];
   if (!isWritten(options, given)) {
@@ -73,13 +79,14 @@ async function revokeStamps(options: RemoteControlOptions, given: Given): Promis
 }
 
 function end(
-  { requests, graceMs }: RemoteControlOptions,
-  isMeant: (request: Request) => boolean,
+  options: RemoteControlOptions,
+  isMeant: (message: TaskMessage) => boolean,
   signal: NodeJS.Signals,
 ): string[] {
-  const meant = [...requests].filter((each) => each.running && isMeant(each));
-  for (const each of meant) each.end("terminated", signal === "SIGKILL" ? 0 : graceMs, signal);
-  return meant.map(({ message }) => message.id);
+  const graceMs = signal === "SIGKILL" ? 0 : options.graceMs;
+  const meant = [...options.requests].filter((each) => each.running && isMeant(each.message));
+  for (const each of meant) each.end("terminated", graceMs, signal);
+  return [...meant.map(({ message }) => message.id), ...options.callbacks.end(isMeant, "terminated", graceMs, signal)];
 }
 
 /** By a client on the same schedule. */
@@ -94,12 +101,10 @@ function idOf(id: unknown): string {
 }
 
 function endOf({ terminate, signal }: Given): { terminate: boolean; signal: NodeJS.Signals } {
-  const name = typeof signal === "string" ? signal.toUpperCase() : "SIGTERM";
-  const full = name.startsWith("SIG") ? name : `SIG${name}`;
-  return {
-    terminate: terminate === true,
-    signal: (/^SIG[A-Z0-9]{2,10}$/.test(full) ? full : "SIGTERM") as NodeJS.Signals,
-  };
+  if (terminate !== true) return { terminate: false, signal: "SIGTERM" };
+  const found = signalOf(signal ?? "SIGTERM");
+  if (found !== undefined) return { terminate: true, signal: found };
+  throw new InvalidInputError(`signal is ${quoted(signal)}; give the name of one that there is, such as "SIGTERM"`);
 }
 
 /** A table, or a list of texts "name=value". */

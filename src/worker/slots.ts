@@ -16,6 +16,7 @@ export class Slots {
   readonly #waiting = new Fifo<Waiting>();
   readonly #stopListening: () => void;
   #onCallbackTurn: () => void = () => undefined;
+  #onRoom: () => void = () => undefined;
   /** Set aside: for claims on their way, and for requests that are not yet with the pool. */
   #reserved = 0;
   #callbacksWant = false;
@@ -30,6 +31,16 @@ export class Slots {
   /** Requests that wait for a slot. */
   get waiting(): number {
     return this.#waiting.length;
+  }
+
+  /** Slots that are free and that nothing here waits for. */
+  get room(): number {
+    return this.#closed ? 0 : Math.max(0, this.#available() - this.#waiting.length);
+  }
+
+  /** Called when `room` may have changed. One listener; another takes its place. */
+  onRoom(listener: () => void): void {
+    this.#onRoom = listener;
   }
 
   /** Called when callbacks were refused slots before, and may have some now. */
@@ -53,6 +64,7 @@ export class Slots {
     const share = this.#waiting.length === 0 ? available : Math.ceil(available / 2);
     this.#reserved += share;
     this.#turn = "message";
+    this.#onRoom();
     return share;
   }
 
@@ -86,6 +98,11 @@ export class Slots {
   }
 
   #pump(): void {
+    this.#startWaiting();
+    this.#onRoom();
+  }
+
+  #startWaiting(): void {
     while (!this.#closed && this.#available() > 0) {
       if (this.#callbacksWant && (this.#turn === "callback" || this.#waiting.length === 0)) {
         this.#callbacksWant = false;

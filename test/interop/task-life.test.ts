@@ -56,6 +56,25 @@ describe("the life of a task", { skip, timeout: 120_000, concurrency: true }, ()
     assert.equal(await depth(world), 3);
   });
 
+  test("not more often than its rate, also when its eta has come; a callback of its own is held to nothing but its time", async (t) => {
+    const world = await interop(t, { app: APP });
+    const worker = await world.worker();
+    const client = world.client();
+    await client.signature("life.rare").delay();
+    await world.ledger.waitFor(1, "began", "life.rare");
+    const later = await client.signature("life.rare").applyAsync({ countdown: 0.5 });
+    await worker.waitForLine(new RegExp(`Callback life\\.rare\\[${later.id}\\] is due: sent to queue`));
+    await worker.waitForLine(new RegExp(`Task life\\.rare\\[${later.id}\\] received`));
+    const callback = await client.schedule.callAfter(0.5, client.signature("life.rare"));
+    await callback.result.get({ timeout: 60 });
+    assert.deepEqual(
+      world.ledger.of("began", "life.rare").map(([, , id]) => id === later.id),
+      [false, false],
+    );
+    await worker.stop();
+    assert.equal(await depth(world), 1);
+  });
+
   test("an ignored result keeps its error where that is asked for", async (t) => {
     const world = await interop(t, { app: APP });
     const worker = await world.worker({ LOVAGE_TASK_STORE_ERRORS_EVEN_IF_IGNORED: "1" });

@@ -66,8 +66,8 @@ export class Interop {
   }
 
   /** An app of this process, on the same broker, schedule and results. */
-  client(): Lovage {
-    const app = new Lovage("interop-client", {}, { env: this.#env });
+  client(env: Record<string, string> = {}): Lovage {
+    const app = new Lovage("interop-client", {}, { env: { ...this.#env, ...env } });
     atEnd(this.#t, () => app.close());
     return app;
   }

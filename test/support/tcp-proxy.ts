@@ -8,6 +8,8 @@ export interface TcpProxy {
   sever(): void;
   /** Pass nothing on, either way, from now on, not even an end: the peer is silent, and its connections stay open. */
   freeze(): void;
+  /** New connections pass again; those that were frozen stay silent, and open. */
+  thaw(): void;
   /** From now on an answer ends its connection, in place of being passed on: what was asked was done, and nobody hears of it. */
   cutAnswers(cut: boolean): void;
   close(): Promise<void>;
@@ -15,6 +17,7 @@ export interface TcpProxy {
 
 export async function startTcpProxy(target: { readonly host: string; readonly port: number }): Promise<TcpProxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
+  const silent = new WeakSet<readonly [Socket, Socket]>();
   let frozen = false;
   let cutting = false;
   const server = createServer((inner) => {
@@ -23,14 +26,14 @@ export async function startTcpProxy(target: { readonly host: string; readonly po
     pairs.add(pair);
     const end = () => {
       // Frozen, the end of one side does not reach the other either: RabbitMQ hangs up on us too when it hears nothing.
-      if (frozen) return;
+      if (frozen || silent.has(pair)) return;
       pairs.delete(pair);
       inner.destroy();
       outer.destroy();
     };
     for (const [from, to] of [pair, [outer, inner]] as const) {
       from.on("data", (chunk) => {
-        if (frozen) return;
+        if (frozen || silent.has(pair)) return;
         if (cutting && from === outer) {
           end();
           return;
@@ -60,6 +63,10 @@ export async function startTcpProxy(target: { readonly host: string; readonly po
     sever,
     freeze: () => {
       frozen = true;
+    },
+    thaw: () => {
+      for (const pair of pairs) silent.add(pair);
+      frozen = false;
     },
     cutAnswers: (cut) => {
       cutting = cut;

@@ -14,6 +14,7 @@ import type { Logger } from "../../kit/log.ts";
 import { Alarm } from "../alarm.ts";
 import { ChildBootError } from "../errors.ts";
 import type { AskHandler, Job, Outcome } from "../pool.ts";
+import { Abort } from "./abort.ts";
 import { AskDesk } from "./ask-desk.ts";
 import type { Environment } from "./child-env.ts";
 import { ChildRun } from "./child-run.ts";
@@ -79,8 +80,7 @@ export class ChildHandle {
   #run: ChildRun | undefined;
   #runs = 0;
   /** Where an abort was asked for: why. */
-  #abortReason: string | undefined;
-  #abortSignal: NodeJS.Signals = "SIGTERM";
+  #abort: Abort | undefined;
   /** What becomes of the run because of whom we kill the process. */
   #verdict: Outcome | undefined;
   /** How the process ended, once it has. */
@@ -178,23 +178,22 @@ export class ChildHandle {
     return run;
   }
 
-  abort(run: ChildRun, reason: string, graceMs: number, signal: NodeJS.Signals = "SIGTERM"): void {
+  abort(run: ChildRun, reason: string, graceMs: number, signal?: NodeJS.Signals): void {
     if (run !== this.#run) return;
-    this.#abortSignal = signal;
-    if (this.#abortReason === undefined) {
-      this.#abortReason = reason;
+    if (this.#abort === undefined) {
+      this.#abort = new Abort(reason);
       this.#channel.send({ kind: "abort", run: run.number, reason });
     }
-    if (graceMs <= 0) this.kill({ kind: "aborted", reason: this.#abortReason });
+    this.#abort.name(signal);
+    if (graceMs <= 0) this.kill({ kind: "aborted", reason: this.#abort.reason });
     else this.#grace.within(graceMs);
   }
 
   /** First the signal, which the app may heed and the child does not; then the end. Of this process alone, while it has this run. */
   #overGrace(): void {
-    const signal = this.#abortSignal;
-    if (signal === "SIGKILL") this.kill({ kind: "aborted", reason: this.#abortReason ?? "aborted" });
+    const signal = this.#abort?.next() ?? "SIGKILL";
+    if (signal === "SIGKILL") this.kill({ kind: "aborted", reason: this.#abort?.reason ?? "aborted" });
     else this.#process.kill(signal);
-    this.#abortSignal = "SIGKILL";
     this.#grace.within(SIGNAL_MS);
   }
 
@@ -294,7 +293,7 @@ export class ChildHandle {
     if (run === undefined) return;
     this.#run = undefined;
     this.#lastWords = undefined;
-    this.#abortReason = undefined;
+    this.#abort = undefined;
     this.#accept.clear();
     this.#hardLimit.clear();
     this.#grace.clear();

@@ -11,12 +11,13 @@ type ControlNeeds = { settings: typeof settingsRef; connection: typeof connectio
 export const controlStep: Step<undefined, ControlNeeds> = {
   name: "control",
   needs: { settings: settingsRef, connection: connectionRef, requests: requestsStep },
-  async start({ settings, connection, requests: { intake } }) {
+  async start({ settings, connection, requests: { intake, firing } }) {
     const { app, clock, config, hostname, log } = settings;
     if (!config.workerEnableRemoteControl || !(await app.backends.readBroker()).traits.fanout) return {};
     const commands = remoteControl({
       ask: app.gateway.ask,
       requests: intake.requests,
+      callbacks: firing,
       untilMs: () => clock.wallMs() + config.revokesExpireMs,
       place: await app.gateway.ask("schedule.place", {}),
       graceMs: ABORT_GRACE_MS,

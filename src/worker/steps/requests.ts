@@ -95,6 +95,7 @@ export const requestsStep: Step<Requests, RequestsNeeds> = {
       strategies,
       ask,
       queues: consumed.names,
+      takeToken: (task) => intake.takeToken(task),
       oneFile: config.backend === config.schedule,
     });
     return {

@@ -3,11 +3,12 @@
  * Stopping it takes nothing more in, and lets what runs finish.
  */
 import type { Step } from "../../blueprint/step.ts";
-import type { BrokerConnection, Consumer } from "../../brokers/broker.ts";
+import type { BrokerConnection, Consumer, Delivery } from "../../brokers/broker.ts";
 import type { Queue } from "../../brokers/topology.ts";
 import { sleep } from "../../kit/deadline.ts";
 import { UnavailableError } from "../../kit/errors.ts";
 import { connectionRef } from "../consumer.ts";
+import { Fetching } from "../fetching.ts";
 import type { Intake } from "../intake.ts";
 import { settingsRef, type WorkerSettings } from "../settings.ts";
 import { undelayed } from "../undelayed.ts";
@@ -25,13 +26,20 @@ export const tasksStep: Step<undefined, TasksNeeds> = {
   name: "tasks",
   stopTimeoutMs: Number.POSITIVE_INFINITY,
   needs: { settings: settingsRef, connection: connectionRef, requests: requestsStep },
-  async start({ settings, connection, requests: { intake } }) {
-    const { consumed, concurrency, config } = settings;
+  async start({ settings, connection, requests: { intake, slots } }) {
+    const { consumed, concurrency, config, log } = settings;
     for (const queue of consumed.queues) await connection.declareQueue(queue);
     await declareDelayedDelivery(connection, settings);
     await purgeOnce(connection, settings);
-    await connection.setPrefetch(prefetchOf(config.workerPrefetchMultiplier * concurrency, settings));
-    const consuming = new QueueConsumers(connection, intake);
+    if (!config.workerDisablePrefetch) {
+      await connection.setPrefetch(prefetchOf(config.workerPrefetchMultiplier * concurrency, settings));
+    }
+    let fetching: Fetching | undefined;
+    const consuming = new QueueConsumers(connection, (delivery) => {
+      intake.receive(delivery);
+      // What waits for its rate now takes no slot, and would not be noticed.
+      fetching?.notice();
+    });
     // Before the first of them is consumed: one that is added meanwhile is not left out.
     consumed.attach(consuming);
     let lost = false;
@@ -40,9 +48,24 @@ export const tasksStep: Step<undefined, TasksNeeds> = {
       if (reason !== undefined) intake.connectionLost();
       consumed.detach(consuming);
     });
-    await Promise.all(consumed.queues.map((queue) => consuming.consume(queue)));
+    if (!config.workerDisablePrefetch) await consuming.resume(consumed.queues);
+    else {
+      fetching = new Fetching({
+        room: () => slots.room,
+        held: () => heldBy(intake, settings),
+        async consume(window) {
+          await connection.setPrefetch(prefetchOf(window, settings));
+          await consuming.resume(consumed.queues);
+        },
+        pause: () => consuming.pause(),
+        log,
+      });
+      slots.onRoom(fetching.notice);
+      await fetching.start();
+    }
     return {
       async stop() {
+        await fetching?.stop();
         consumed.detach(consuming);
         await consuming.endAll();
         await intake.returnWaiting();
@@ -60,15 +83,27 @@ function prefetchOf(wanted: number, { log }: WorkerSettings): number {
   return MAX_PREFETCH;
 }
 
+/**
+ * Messages that stay unacknowledged while others are taken. An early acknowledgement is on its way: counted, it would make room for two. What
+ * waits for its rate counts up to the usual window: others go past it, and not all of a queue comes here to wait.
+ */
+function heldBy(intake: Intake, { config, concurrency }: WorkerSettings): number {
+  const late = [...intake.requests].filter(({ running, strategy }) => running && strategy.policy.acksLate).length;
+  const most = Math.min(config.workerPrefetchMultiplier * concurrency || MAX_PREFETCH, MAX_PREFETCH - concurrency);
+  return late + Math.min(intake.waitingForRate, most - 1);
+}
+
 /** The consumers of one connection, by queue. */
 class QueueConsumers {
   readonly #connection: BrokerConnection;
-  readonly #intake: Intake;
+  readonly #receive: (delivery: Delivery) => void;
   readonly #consumers = new Map<string, Promise<Consumer>>();
+  /** Until it is told to begin. */
+  #paused = true;
 
-  constructor(connection: BrokerConnection, intake: Intake) {
+  constructor(connection: BrokerConnection, receive: (delivery: Delivery) => void) {
     this.#connection = connection;
-    this.#intake = intake;
+    this.#receive = receive;
   }
 
   async begin(queue: Queue): Promise<void> {
@@ -76,14 +111,26 @@ class QueueConsumers {
     await this.consume(queue);
   }
 
+  /** Consume what is not consumed. */
+  async resume(queues: readonly Queue[]): Promise<void> {
+    this.#paused = false;
+    await Promise.all(queues.map((queue) => this.consume(queue)));
+  }
+
+  /** Consume none of them, until `resume`. What was asked to be consumed meanwhile waits for that as well. */
+  async pause(): Promise<void> {
+    this.#paused = true;
+    await this.endAll();
+  }
+
   /** Once for each queue. */
   async consume(queue: Queue): Promise<void> {
+    if (this.#paused) return;
     if (this.#consumers.has(queue.name)) {
       await this.#consumers.get(queue.name);
       return;
     }
-    const { receive } = this.#intake;
-    const consumer = this.#connection.consume(queue, (delivery) => receive(undelayed(delivery, queue)));
+    const consumer = this.#connection.consume(queue, (delivery) => this.#receive(undelayed(delivery, queue)));
     this.#consumers.set(queue.name, consumer);
     try {
       await consumer;

@@ -35,6 +35,12 @@ app.task("fault.overflow-later", () => {
 app.task("fault.busy", () => {
   for (;;);
 });
+/** Keeps so many MiB for good. */
+const hoard: Buffer[] = [];
+app.task("fault.hoard", (mib: number) => {
+  hoard.push(Buffer.alloc(mib * 1_024 * 1_024, 1));
+  return process.pid;
+});
 app.task("fault.return-and-exit", () => {
   setImmediate(() => process.exit(7));
   return "done before";

@@ -73,6 +73,21 @@ describe("a command", () => {
     assert.ok(!isFor({ ...command, pattern: "(", matcher: "pcre" }, "celery@a"));
   });
 
+  test("means workers by Python's fnmatch, where a slash, a dot and a brace are nothing special", () => {
+    const cases = [
+      ["*", "w@host/x", true],
+      ["*@h", ".w@h", true],
+      ["w[!1]@h", "w2@h", true],
+      ["w[!1]@h", "w1@h", false],
+      ["w{1,2}@h", "w1@h", false],
+      ["W@h", "w@h", false],
+      ["ключ@*", "ключ@h", true],
+    ] as const;
+    for (const [pattern, node, meant] of cases) {
+      assert.equal(isFor({ ...command, pattern, matcher: "glob" }, node), meant, `${pattern} ${node}`);
+    }
+  });
+
   test("that is none is refused", () => {
     for (const body of [
       "",

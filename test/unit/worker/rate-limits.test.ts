@@ -54,9 +54,48 @@ describe("a rate limit", () => {
     rates.set("t", 1);
     rates.add("t", "d");
     rates.add("t", "e");
-    assert.deepEqual(rates.drain(), ["e"]);
+    rates.set("other", 1);
+    for (const each of ["x", "y", "z"]) rates.add("other", each);
+    assert.equal(rates.waiting, 3, "e, y and z");
+    assert.deepEqual(rates.drain(), ["e", "y", "z"]);
+    assert.equal(rates.waiting, 0);
     await clock.advance(60_000);
-    assert.equal(gone.at(-1)?.[0], "d");
+    assert.deepEqual(
+      gone.map(([item]) => item),
+      ["a", "b", "c", "d", "x"],
+    );
+  });
+
+  test("gives a token to who takes one past the queue, but never before those who wait", async () => {
+    const { clock, gone, rates } = limits();
+    rates.set("t", 1);
+    assert.equal(rates.take("nothing is said of it"), true);
+    assert.equal(rates.take("t"), true);
+    assert.equal(rates.take("t"), false);
+    rates.add("t", "a");
+    await clock.advance(1_000);
+    assert.deepEqual(gone, [["a", 1_000]]);
+    assert.equal(rates.take("t"), false);
+    await clock.advance(1_000);
+    assert.equal(rates.take("t"), true);
+  });
+
+  test("lets go of what is not to run any more within a second, without a token", async () => {
+    const clock = new FakeClock({ wallMs: 0 });
+    const gone: string[] = [];
+    const unwanted = new Set<string>();
+    const rates = new RateLimits<string>(
+      clock,
+      (item) => gone.push(item),
+      (item) => unwanted.has(item),
+    );
+    rates.set("t", 1 / 3_600);
+    for (const each of ["a", "b", "c"]) rates.add("t", each);
+    unwanted.add("c");
+    await clock.advance(1_000);
+    assert.deepEqual(gone, ["a", "c"]);
+    await clock.advance(3_600_000);
+    assert.deepEqual(gone, ["a", "c", "b"]);
   });
 
   test("is read as Celery reads it", () => {
