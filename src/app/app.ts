@@ -203,8 +203,7 @@ export class Lovage {
       }),
       revoking: new Revoking({
         store: () => this.backends.store(),
-        results:
-          this.#config.backend === undefined || sendsResults(this.#config) ? undefined : () => this.backends.results(),
+        results: this.#config.backend === undefined ? undefined : () => this.backends.results(),
         resultExpiresMs: this.#config.resultExpiresMs,
         clock: this.#clock,
       }),

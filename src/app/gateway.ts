@@ -75,7 +75,7 @@ export class Gateway {
       "schedule.revoke": async ({ taskId, untilMs, abort }) =>
         this.#tookBack(await options.revoking.revoke(taskId, untilMs, abort)),
       "schedule.revokeStamp": async ({ header, value, untilMs, abort }) => {
-        await options.revoking.revokeStamp(header, value, untilMs, abort);
+        for (const each of await options.revoking.revokeStamp(header, value, untilMs, abort)) this.#tookBack(each);
         return null;
       },
       "recurrence.put": ({ recurrence }) => this.#putRecurrence(recurrence),
@@ -167,7 +167,8 @@ export class Gateway {
 
   async #put(given: readonly NewCallback[]) {
     const callbacks = await this.#withReplyTo(given);
-    const answers = await (await this.#options.backends.store()).put(callbacks);
+    const put = await (await this.#options.backends.store()).put(callbacks);
+    const answers = await this.#options.revoking.refuseStamped(callbacks, put);
     const tell = this.#options.events.listening("scheduled");
     let earliestMs = Number.POSITIVE_INFINITY;
     for (const [i, each] of answers.entries()) {

@@ -60,6 +60,22 @@ describe("revoke", { skip, timeout: 180_000, concurrency: true }, () => {
     await worker.stop();
   });
 
+  test("by a stamp: what waits does not run when the stamp is forgotten before it is due", async (t) => {
+    const world = await interop(t, { app: APP });
+    const client = world.client();
+    const worker = await world.worker();
+    const forgets = world.client({ LOVAGE_REVOKES_EXPIRE: "1" });
+    const parked = await client.signature("life.echo", { args: ["x"], headers: STAMPED, countdown: 3 }).delay();
+    while ((await client.schedule.counts()).scheduled !== 1) await new Promise((resolve) => setTimeout(resolve, 20));
+    await forgets.control.revokeByStampedHeaders({ order: 42 });
+    await revoked(client, parked.id, "revoked");
+    assert.equal((await client.schedule.counts()).cancelled, 1);
+    const after = await client.signature("life.echo", { args: ["after"], countdown: 4 }).delay();
+    assert.equal(await after.get({ timeout: 60 }), "after");
+    assert.equal(world.ledger.count("began"), 1);
+    await worker.stop();
+  });
+
   test("with terminate, from another process: what runs in the worker is ended, alone", async (t) => {
     const world = await interop(t, { app: APP });
     const client = world.client();
