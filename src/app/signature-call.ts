@@ -60,10 +60,15 @@ const REPR_CHARS = 1_024;
 const READ_CHARS = 8_192;
 
 function reprOf(before: readonly string[], args: readonly unknown[], texts: readonly string[]): string {
-  if (before.every((text) => text.length <= READ_CHARS)) {
-    return pyTupleRepr([...before.map((text) => decodeJson(text)), ...args], REPR_CHARS);
+  try {
+    if (before.every((text) => text.length <= READ_CHARS)) {
+      return pyTupleRepr([...before.map((text) => decodeJson(text)), ...args], REPR_CHARS);
+    }
+  } catch {
+    // A result that only looks like one of kombu's typed values: its text says as much.
   }
-  return `(${texts.join(", ").slice(0, REPR_CHARS - 5)}...)`;
+  const shown = texts.join(", ");
+  return shown.length > REPR_CHARS - 5 ? `(${shown.slice(0, REPR_CHARS - 5)}...)` : `(${shown})`;
 }
 
 /** Celery's names for options that are ours in camelCase. What neither knows is Python's own, and passed over as kombu would. */

@@ -5,7 +5,7 @@ import { deleteQueues, rabbitmqThroughProxy } from "../support/rabbitmq.ts";
 import { needRabbitmq } from "../support/servers.ts";
 
 describe("with RabbitMQ", await needRabbitmq(), () => {
-  brokerConformance("rabbitmq", async () => {
+  brokerConformance("rabbitmq", { fanout: true }, async () => {
     const { url, proxy } = await rabbitmqThroughProxy();
     const broker = await openRabbitmqBroker(url);
     return {

@@ -6,7 +6,7 @@ import { needRedis, REDIS_URL } from "../support/redis.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
 
 describe("with Redis", await needRedis(), () => {
-  brokerConformance("redis", async () => {
+  brokerConformance("redis", { fanout: true }, async () => {
     const server = new URL(REDIS_URL);
     const proxy = await startTcpProxy({ host: server.hostname, port: Number(server.port || 6_379) });
     const url = new URL(REDIS_URL);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { openSqliteBroker } from "../../src/brokers/sqlite.ts";
 import { brokerConformance } from "../../src/testing/broker-conformance.ts";
 
-brokerConformance("sqlite", async () => {
+brokerConformance("sqlite", { fanout: false }, async () => {
   const folder = await mkdtemp(join(tmpdir(), "lovage-"));
   const broker = await openSqliteBroker(join(folder, "broker.db"));
   return {

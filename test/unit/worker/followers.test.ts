@@ -96,6 +96,15 @@ describe("a link", () => {
     assert.equal(inheriting.sent[0]?.message.priority, 3);
   });
 
+  test("gets any result, also a long one and one that only looks like a typed value", async () => {
+    for (const result of ['{"__type__": "ours", "__value__": 1}', JSON.stringify("x".repeat(100_000))]) {
+      const world = await after({ callbacks: [{ task: "next" }] }, done(result));
+      assert.equal(world.documents.at(-1)?.status, "SUCCESS");
+      assert.ok(world.sent[0]?.message.body.startsWith(`[[${result}]`));
+      assert.ok((world.sent[0]?.message.argsRepr?.length ?? 0) <= 1_024);
+    }
+  });
+
   test("waits in the schedule while the broker is away", async () => {
     const world = await after({ callbacks: [{ task: "next", options: { task_id: "c", queue: "q" } }] }, done("1"), {
       brokerAway: true,
