@@ -67,7 +67,7 @@ export async function probe(url: string): Promise<string | undefined> {
 }
 
 /** The folder of rabbitmq-server and rabbitmqctl. */
-function findBinaries(): string | undefined {
+export function findBinaries(): string | undefined {
   const folders = ["/usr/lib/rabbitmq/bin", ...(process.env.PATH ?? "").split(delimiter)];
   folders.push("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin");
   return folders.find((folder) => folder !== "" && existsSync(join(folder, "rabbitmq-server")));
@@ -118,7 +118,8 @@ async function leftQueues(control: Rabbitmqctl, vhost: string): Promise<string[]
   return (await listQueues(control, vhost)).map((queue) => `queue ${queue}`);
 }
 
-async function startPrivate(binaries: string): Promise<Ensured | Missing> {
+/** @param advanced Erlang terms for its `advanced.config`: settings that the node has from its start */
+export async function startPrivate(binaries: string, advanced = ""): Promise<Ensured | Missing> {
   const began = performance.now();
   const [port, distributionPort, epmdPort] = (await freePorts(3)) as [number, number, number];
   const folder = mkdtempSync(join(tmpdir(), "lovage-rabbitmq-"));
@@ -128,6 +129,7 @@ async function startPrivate(binaries: string): Promise<Ensured | Missing> {
   chmodSync(cookie, 0o400); // Erlang refuses one that others can read
   writeFileSync(join(folder, "env.conf"), ""); // in place of the machine's /etc/rabbitmq/rabbitmq-env.conf
   writeFileSync(join(folder, "plugins"), "[].\n");
+  if (advanced !== "") writeFileSync(join(folder, "advanced.config"), advanced);
   writeFileSync(
     join(folder, "rabbitmq.conf"),
     [

@@ -1,16 +1,45 @@
-/** The interop matrix on RabbitMQ, with results in Redis. */
-import { describe } from "node:test";
+/** The interop matrix on RabbitMQ, with results in Redis, and with results as messages (`rpc://`). */
+import { describe, type TestContext } from "node:test";
+import { connect } from "amqplib";
 import { needCelery } from "../support/python.ts";
-import { deleteQueues } from "../support/rabbitmq.ts";
 import { needRedisServer, startRedis } from "../support/redis.ts";
-import { AMQP_URL, needRabbitmq } from "../support/servers.ts";
-import { matrixSuite } from "./matrix-suite.ts";
+import { needVhosts, unacknowledgedIn, withVhost } from "../support/vhost.ts";
+import { CELLS, RPC_CELLS } from "./matrix-cells.ts";
+import { DIRECTIONS, type MatrixServers, matrixSuite } from "./matrix-suite.ts";
 
-const skip = (await needRabbitmq()).skip || (await needCelery()).skip || needRedisServer().skip;
+const skip = (await needVhosts()).skip || (await needCelery()).skip || needRedisServer().skip;
 
-describe("the matrix on RabbitMQ", { skip, timeout: 600_000 }, () =>
-  matrixSuite("rabbitmq", async (t) => {
-    const { url } = await startRedis(t);
-    return { broker: AMQP_URL, backend: `${url}/1`, drop: (queue) => deleteQueues([queue]) };
-  }),
-);
+async function servers(t: TestContext, backend: string): Promise<MatrixServers> {
+  const { name, url } = await withVhost(t);
+  return {
+    broker: url,
+    backend,
+    unacknowledged: (queue) => unacknowledgedIn(name, queue),
+    async waiting(queue) {
+      const connection = await connect(url);
+      try {
+        return (await (await connection.createChannel()).checkQueue(queue)).messageCount;
+      } finally {
+        await connection.close();
+      }
+    },
+  };
+}
+
+describe("the matrix on RabbitMQ", { skip, timeout: 600_000 }, () => {
+  matrixSuite({
+    name: "rabbitmq",
+    broker: "rabbitmq",
+    cells: CELLS,
+    directions: DIRECTIONS,
+    servers: async (t) => servers(t, `${(await startRedis(t)).url}/1`),
+  });
+
+  matrixSuite({
+    name: "rpc",
+    broker: "rabbitmq",
+    cells: RPC_CELLS,
+    directions: DIRECTIONS.slice(0, 2),
+    servers: (t) => servers(t, "rpc://"),
+  });
+});

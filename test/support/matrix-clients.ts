@@ -8,6 +8,7 @@ import { atEnd } from "./cleanup.ts";
 
 export interface MatrixSend {
   readonly task: string;
+  readonly taskId?: string;
   readonly args?: readonly unknown[];
   readonly kwargs?: Readonly<Record<string, unknown>>;
   /** Seconds. */
@@ -34,7 +35,10 @@ export interface MatrixClient {
   send(order: MatrixSend): Promise<string>;
   end(id: string): Promise<MatrixEnd>;
   state(id: string): Promise<{ readonly state: string; readonly meta: unknown }>;
-  revoke(id: string, options?: { readonly terminate?: boolean }): Promise<void>;
+  /** The stack that the failure came with which `end` has told of; "" if none did. */
+  traceback(id: string): string;
+  /** @param options.heardBy wait until the workers of these names have answered; what our client revokes is written by then in any case */
+  revoke(id: string, options?: { readonly terminate?: boolean; readonly heardBy?: readonly string[] }): Promise<void>;
 }
 
 const PATIENCE_SECONDS = 30;
@@ -54,7 +58,7 @@ def moment(seconds):
     return None if seconds is None else datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
 
 def send(o):
-    options = dict(countdown=o.get("countdown"), eta=moment(o.get("etaIn")), expires=moment(o.get("expiresIn")),
+    options = dict(task_id=o.get("taskId"), countdown=o.get("countdown"), eta=moment(o.get("etaIn")), expires=moment(o.get("expiresIn")),
         priority=o.get("priority"), soft_time_limit=o.get("softTimeLimit"), time_limit=o.get("timeLimit"),
         serializer=o.get("serializer"), compression=o.get("compression"))
     options = {name: value for name, value in options.items() if value is not None}
@@ -65,7 +69,7 @@ def end(o):
     try:
         return {"value": result.get(timeout=${PATIENCE_SECONDS}), "state": result.state}
     except Exception as error:
-        return {"state": result.state, "error": [type(error).__name__, *error.args]}
+        return {"state": result.state, "error": [type(error).__name__, *error.args], "traceback": result.traceback}
 
 def state(o):
     result = app.AsyncResult(o["id"])
@@ -73,7 +77,11 @@ def state(o):
     return {"state": result.state, "meta": info if isinstance(info, (dict, list, str, int, type(None))) else repr(info)}
 
 def revoke(o):
-    app.control.revoke(o["id"], terminate=o.get("terminate", False))
+    names = o.get("heardBy")
+    replies = dict(reply=True, destination=names, limit=len(names), timeout=${PATIENCE_SECONDS}) if names else {}
+    answers = app.control.revoke(o["id"], terminate=o.get("terminate", False), **replies)
+    if names and len(answers or []) < len(names):
+        raise RuntimeError("not all workers have answered: " + repr(answers))
 
 for line in sys.stdin:
     o = json.loads(line)
@@ -96,6 +104,7 @@ export async function pythonClient(t: TestContext, place: MatrixPlace): Promise<
   if (python === undefined) throw new Error("skip the test unless needCelery() says that it can run");
   const child = spawn(python.path, ["-c", PYTHON], { stdio: ["pipe", "pipe", "inherit"] });
   atEnd(t, async () => void child.kill("SIGKILL"));
+  const tracebacks = new Map<string, string>();
   const waiting: { resolve: (answer: unknown) => void; reject: (error: Error) => void }[] = [];
   createInterface({ input: child.stdout }).on("line", (line) => {
     const { answer, failed } = JSON.parse(line) as { answer?: unknown; failed?: string };
@@ -116,7 +125,12 @@ export async function pythonClient(t: TestContext, place: MatrixPlace): Promise<
   return {
     by: "python",
     send: (order) => ask<string>({ do: "send", ...order }),
-    end: (id) => ask<MatrixEnd>({ do: "end", id }),
+    async end(id) {
+      const { traceback, ...end } = await ask<MatrixEnd & { traceback?: string | null }>({ do: "end", id });
+      tracebacks.set(id, traceback ?? "");
+      return end;
+    },
+    traceback: (id) => tracebacks.get(id) ?? "",
     state: (id) => ask<{ state: string; meta: unknown }>({ do: "state", id }),
     revoke: async (id, options = {}) => {
       await ask({ do: "revoke", id, ...options });
@@ -125,6 +139,7 @@ export async function pythonClient(t: TestContext, place: MatrixPlace): Promise<
 }
 
 export function lovageClient(app: Lovage): MatrixClient {
+  const tracebacks = new Map<string, string>();
   return {
     by: "lovage",
     async send({ task, args = [], kwargs = {}, etaIn, expiresIn, ...options }) {
@@ -147,17 +162,21 @@ export function lovageClient(app: Lovage): MatrixClient {
         return { state: await result.status(), value };
       } catch (error) {
         const state = await result.status();
-        if (error instanceof TaskError) return { state, error: [error.excType, ...error.excArgs] };
+        if (error instanceof TaskError) {
+          tracebacks.set(id, error.traceback ?? "");
+          return { state, error: [error.excType, ...error.excArgs] };
+        }
         if (error instanceof TaskRevokedError) return { state, error: ["TaskRevokedError", error.how] };
         throw error;
       }
     },
+    traceback: (id) => tracebacks.get(id) ?? "",
     async state(id) {
       const result = app.result(id);
       return { state: await result.status(), meta: await result.info() };
     },
-    async revoke(id, options = {}) {
-      await app.result(id).revoke(options);
+    async revoke(id, { terminate = false } = {}) {
+      await app.result(id).revoke({ terminate });
     },
   };
 }

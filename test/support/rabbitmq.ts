@@ -1,5 +1,9 @@
 /** What tests against a real RabbitMQ need besides our own client: a way to cut it off, and to clean up behind us. */
+import type { TestContext } from "node:test";
 import { connect } from "amqplib";
+import { findBinaries, startPrivate } from "../../scripts/services/rabbitmq.ts";
+import { atEnd } from "./cleanup.ts";
+import { type Needed, skipOrFail } from "./needed.ts";
 import { AMQP_URL } from "./servers.ts";
 import { startTcpProxy, type TcpProxy } from "./tcp-proxy.ts";
 
@@ -27,4 +31,18 @@ export async function deleteQueues(queues: readonly string[]): Promise<void> {
 /** amqplib reads `//` as the virtual host "/" only when it is percent-encoded. */
 export function amqplibUrl(): string {
   return AMQP_URL.replace(/\/\/$/, "/%2F");
+}
+
+/** For tests that start a node of their own. @throws in CI, when there is no rabbitmq-server */
+export function needRabbitmqServer(): Needed {
+  return findBinaries() === undefined ? skipOrFail("no rabbitmq-server: install it") : { skip: false };
+}
+
+/** A node of the test's own (some 10 s), with these settings of its Erlang application; answers its URL. Ended with the test. */
+export async function startRabbitmq(t: TestContext, settings: Readonly<Record<string, number>>): Promise<string> {
+  const terms = Object.entries(settings).map(([name, value]) => `{${name}, ${value}}`);
+  const node = await startPrivate(findBinaries() ?? "", `[{rabbit, [${terms.join(", ")}]}].\n`);
+  if ("missing" in node) throw new Error(node.missing);
+  atEnd(t, () => node.stop());
+  return node.url;
 }

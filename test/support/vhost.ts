@@ -50,14 +50,26 @@ function control(): Rabbitmqctl | undefined {
   return process.getuid?.() === 0 && existsSync(command) ? { command, env: {} } : undefined;
 }
 
-/** Messages of the queue that somebody has in hand. About half a second. */
+/** Messages of the queue that somebody has in hand, as the queue counts them: it hears of an acknowledgement after the channel. About half a second. */
 export async function unacknowledgedIn(vhost: string, queue: string): Promise<number> {
+  const rows = await rowsOf("list_queues", vhost, "name", "messages_unacknowledged");
+  return Number(rows.find(([name]) => name === queue)?.[1] ?? 0);
+}
+
+/**
+ * The most messages that one channel of the vhost has in hand, as the channel itself counts them: what was sent to its client and is not
+ * acknowledged. This is what the prefetch count bounds. About half a second.
+ */
+export async function mostUnacknowledgedOfAChannel(vhost: string): Promise<number> {
+  const rows = await rowsOf("list_channels", vhost, "messages_unacknowledged", "vhost");
+  return Math.max(0, ...rows.flatMap(([count, of]) => (of === vhost ? [Number(count)] : [])));
+}
+
+async function rowsOf(what: "list_queues" | "list_channels", vhost: string, ...columns: string[]): Promise<string[][]> {
   const commands = control();
   if (commands === undefined) throw new Error("skip the test unless needVhosts() says that it can run");
-  const listed = await rabbitmqctl(commands, "list_queues", "-p", vhost, "--quiet", "name", "messages_unacknowledged");
-  for (const line of listed.split("\n")) {
-    const [name, count] = line.split("\t");
-    if (name === queue) return Number(count);
-  }
-  return 0;
+  // Channels are listed of all vhosts.
+  const of = what === "list_queues" ? ["-p", vhost] : [];
+  const listed = await rabbitmqctl(commands, what, ...of, "--no-table-headers", ...columns);
+  return listed.split("\n").map((line) => line.split("\t"));
 }

@@ -10,6 +10,10 @@ function note(word: string): void {
   appendFileSync(process.env.TEST_LEDGER ?? "/dev/null", `${JSON.stringify([word, task, id, "lovage", Date.now()])}\n`);
 }
 
+function pythonError(name: string, text: string): Error {
+  return Object.assign(new Error(text), { name });
+}
+
 app.task("m.echo", { params: ["value", "word"] }, (value: unknown, word: unknown = null) => {
   note("begun");
   return [value, word];
@@ -27,6 +31,16 @@ app.task("m.sleep", async (seconds: number) => {
   return "slept";
 });
 
+app.task("m.nap", async (seconds: number) => {
+  note("begun");
+  await wait(seconds * 1_000);
+});
+
+app.task("m.hold", async (file: string) => {
+  note("begun");
+  while (!existsSync(file)) await wait(20);
+});
+
 app.task("m.retry", { maxRetries: 5 }, (word: string) => {
   note("begun");
   const { request, retry } = currentTask();
@@ -34,9 +48,19 @@ app.task("m.retry", { maxRetries: 5 }, (word: string) => {
   return [word, request.retries];
 });
 
+app.task("m.never", { maxRetries: 1 }, () => {
+  note("begun");
+  currentTask().retry({ countdown: 0.3, cause: pythonError("KeyError", "gone") });
+});
+
 app.task("m.fail", (text: string) => {
   note("begun");
-  throw Object.assign(new Error(text), { name: "ValueError" });
+  throw pythonError("ValueError", text);
+});
+
+app.task("m.die", () => {
+  note("begun");
+  process.kill(process.pid, "SIGKILL");
 });
 
 app.task("m.progress", async (file: string) => {

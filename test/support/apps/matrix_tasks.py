@@ -24,6 +24,17 @@ def sleep(self, seconds):
     note(self, "ended")
     return "slept"
 
+@app.task(name="m.nap", bind=True)
+def nap(self, seconds):
+    note(self, "begun")
+    time.sleep(seconds)
+
+@app.task(name="m.hold", bind=True)
+def hold(self, file):
+    note(self, "begun")
+    while not os.path.exists(file):
+        time.sleep(0.02)
+
 @app.task(name="m.retry", bind=True, max_retries=5)
 def retry(self, word):
     note(self, "begun")
@@ -31,10 +42,20 @@ def retry(self, word):
         raise self.retry(countdown=0.3, exc=TypeError("not yet"))
     return [word, self.request.retries]
 
+@app.task(name="m.never", bind=True, max_retries=1)
+def never(self):
+    note(self, "begun")
+    raise self.retry(countdown=0.3, exc=KeyError("gone"))
+
 @app.task(name="m.fail", bind=True)
 def fail(self, text):
     note(self, "begun")
     raise ValueError(text)
+
+@app.task(name="m.die", bind=True)
+def die(self):
+    note(self, "begun")
+    os.kill(os.getpid(), signal.SIGKILL)
 
 @app.task(name="m.progress", bind=True)
 def progress(self, file):
