@@ -16,10 +16,14 @@ export const celery: Service = {
   name: "Celery",
   variable: "LOVAGE_TEST_PYTHON",
   ensure: () =>
-    lookOrInstall(["python3-celery", "python3-redis", "python3-yaml", "python3-msgpack"], findCelery, {
-      missing:
-        'Celery: no Python here imports it with redis, yaml and msgpack: install them ("sudo apt-get install python3-celery python3-redis python3-yaml python3-msgpack", or pip), or name a Python by LOVAGE_TEST_PYTHON',
-    }),
+    lookOrInstall(
+      ["python3-celery", "python3-redis", "python3-yaml", "python3-msgpack", "python3-cryptography"],
+      findCelery,
+      {
+        missing:
+          'Celery: no Python here imports it with redis, yaml, msgpack and cryptography: install them ("sudo apt-get install python3-celery python3-redis python3-yaml python3-msgpack python3-cryptography", or pip), or name a Python by LOVAGE_TEST_PYTHON',
+      },
+    ),
 };
 
 export const amqpTools: Service = {
@@ -60,9 +64,13 @@ export async function findCelery(): Promise<Tool | undefined> {
   const named = process.env.LOVAGE_TEST_PYTHON;
   for (const python of named === undefined || named === "" ? pythons() : [named]) {
     try {
-      const { stdout } = await run(python, ["-c", "import celery, msgpack, redis, yaml; print(celery.__version__)"], {
-        timeout: 60_000,
-      });
+      const { stdout } = await run(
+        python,
+        ["-c", "import celery, cryptography, msgpack, redis, yaml; print(celery.__version__)"],
+        {
+          timeout: 60_000,
+        },
+      );
       return { path: python, note: `Celery ${stdout.trim()} of ${python}` };
     } catch {
       // Not there, or without Celery: the next one.

@@ -8,6 +8,7 @@ import { InvalidInputError } from "../kit/errors.ts";
 import { type Logger, silentLogger } from "../kit/log.ts";
 import { textOf } from "../kit/printable.ts";
 import type { Ask } from "../pool/asks.ts";
+import { ContentFormats } from "../protocol/content.ts";
 import { ScheduleEvents } from "../schedule/events.ts";
 import { annotated } from "./annotations.ts";
 import { AsyncResult, type ResultSource, resultFromTuple } from "./async-result.ts";
@@ -26,6 +27,7 @@ import { TaskRegistry } from "./registry.ts";
 import { type AnyResult, ResultSet } from "./result-set.ts";
 import { Revoking } from "./revoking.ts";
 import { Schedule } from "./schedule.ts";
+import { authOf } from "./security.ts";
 import { type Addressed, type ApplyOptions, addressCall } from "./send.ts";
 import { Signature, type SignatureOptions } from "./signature.ts";
 import { type AnyHandler, type ArgsOf, type ResultOf, Task } from "./task.ts";
@@ -63,6 +65,7 @@ export class Lovage {
   #config: Config;
   #backends: Backends | undefined;
   #queues: Queues | undefined;
+  #formats: ContentFormats | undefined;
   #gateway: Gateway | undefined;
   readonly #resultSource: ResultSource;
   #producer: Producer | undefined;
@@ -191,6 +194,12 @@ export class Lovage {
     return this.#queues;
   }
 
+  /** How bodies are written and read. */
+  get formats(): ContentFormats {
+    this.#formats ??= new ContentFormats(() => authOf(this.#config, this.#clock, this.formats));
+    return this.#formats;
+  }
+
   get gateway(): Gateway {
     this.#gateway ??= new Gateway({
       backends: this.backends,
@@ -218,6 +227,7 @@ export class Lovage {
       events: this.schedule.events,
       resultExpiresMs: this.#config.resultExpiresMs,
       protocol: this.#config.taskProtocol,
+      formats: this.formats,
       serializer: this.#config.taskSerializer,
       compression: this.#config.taskCompression,
       place: placeOf(this.#config),
@@ -266,6 +276,7 @@ export class Lovage {
     const given = Object.entries(changes).filter(([, value]) => value !== undefined);
     this.#config = readConfig({ ...this.#settings, ...Object.fromEntries(given) }, this.#env);
     this.#queues = undefined;
+    this.#formats = undefined;
   }
 
   /** What of the settings has no effect, once in the process; a pool's process leaves it to its worker. */

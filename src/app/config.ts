@@ -70,6 +70,9 @@ export function readConfig(settings: SettingsInput, env: Readonly<Record<string,
   if (soft !== undefined && hard !== undefined && hard > 0 && soft > hard) {
     problems.push("taskSoftTimeLimit must not be longer than taskTimeLimit: the soft limit comes first");
   }
+  const signing = signingOf(read);
+  problems.push(...signing.problems);
+  warnings.push(...signing.warnings);
   if (problems.length > 0) throw new InvalidConfigError(problems);
 
   const broker = (read.broker ?? read.brokerReadUrl ?? read.brokerWriteUrl ?? DEFAULT_FILE_URL) as string;
@@ -79,6 +82,24 @@ export function readConfig(settings: SettingsInput, env: Readonly<Record<string,
   read.schedule ??= embedded ? broker : DEFAULT_FILE_URL;
   read.timezone ??= read.enableUtc === false ? Intl.DateTimeFormat().resolvedOptions().timeZone : "UTC";
   return { ...complete(read), warnings };
+}
+
+/** Who signs needs a key; who believes signatures, whom to believe; and there is no point in both where unsigned messages are taken as well. */
+function signingOf(read: Partial<Record<keyof Settings, unknown>>) {
+  const problems: string[] = [];
+  const warnings: string[] = [];
+  const accepted = (read.acceptContent ?? []) as readonly string[];
+  const signed = accepted.filter((name) => name === "auth" || name === "application/data");
+  if (read.taskSerializer === "auth" && (read.securityKey === undefined || read.securityCertificate === undefined)) {
+    problems.push('taskSerializer is "auth": set securityKey and securityCertificate, the files to sign with');
+  }
+  if (signed.length > 0 && read.securityCertStore === undefined) {
+    problems.push('acceptContent has "auth": set securityCertStore, the folder of the certificates that are trusted');
+  }
+  if (signed.length > 0 && signed.length < accepted.length) {
+    warnings.push('acceptContent has more than "auth": messages without a signature are taken too');
+  }
+  return { problems, warnings };
 }
 
 /** In camelCase, by our name for it where that is another. */

@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import type { Clock } from "../kit/clock.ts";
 import { InvalidInputError } from "../kit/errors.ts";
 import type { Ask, AskAnswer, AskOp, AskParams, SchedulePlace } from "../pool/asks.ts";
-import { dress, loadFormats } from "../protocol/content.ts";
+import { type ContentFormats, dress } from "../protocol/content.ts";
 import { encodeTask } from "../protocol/encode.ts";
 import { encodeTaskV1 } from "../protocol/encode-v1.ts";
 import type { TaskMessage } from "../protocol/message.ts";
@@ -34,6 +34,7 @@ export interface GatewayOptions {
   readonly resultExpiresMs: number;
   /** Of task messages that are sent. */
   readonly protocol: 1 | 2;
+  readonly formats: ContentFormats;
   readonly serializer: string;
   readonly compression: string | undefined;
   readonly place: SchedulePlace;
@@ -91,8 +92,8 @@ export class Gateway {
           message.replyTo === undefined ? { ...message, replyTo: await this.#replyTo(message) } : message;
         const encode = options.protocol === 1 ? encodeTaskV1 : encodeTask;
         const { serializer = options.serializer, compression = options.compression } = content;
-        await loadFormats([serializer]);
-        const wire = dress(encode(replying, options.clock.wallMs()), { serializer, compression });
+        const format = await options.formats.load(serializer);
+        const wire = dress(encode(replying, options.clock.wallMs()), format, compression);
         await options.publishing.publish(wire, to, message.etaMs);
         return null;
       },

@@ -26,6 +26,7 @@ const SERIALIZERS: Readonly<Record<string, readonly string[]>> = {
   json: ["application/json"],
   yaml: ["application/x-yaml"],
   msgpack: ["application/x-msgpack"],
+  auth: ["application/data"],
 };
 
 /** Compressions by kombu's names and MIME types: those of `protocol/content/compression.ts`. */

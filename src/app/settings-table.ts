@@ -59,6 +59,12 @@ export const TABLE = {
   taskSerializer: setting(serializerName, "json"),
   taskCompression: setting(compressionName),
   taskProtocol: setting(among<1 | 2>(1, 2), 2),
+  securityKey: setting(text()),
+  securityKeyPassword: setting(text()),
+  securityCertificate: setting(text()),
+  securityCertStore: setting(text()),
+  securityDigest: setting(oneOf("sha256", "sha384", "sha512"), "sha256"),
+  securityEnvelope: setting(oneOf("base64", "raw"), "base64"),
   timezone: setting(zone),
   enableUtc: setting(flag(), true),
 

@@ -58,12 +58,24 @@ export interface Settings {
   readonly brokerNativeDelayedDeliveryQueueType?: "quorum" | "classic" | undefined;
 
   // Contents
-  /** Content types that are read, by name or MIME type: json, yaml, msgpack. Default ["json"]. */
+  /** Content types that are read, by name or MIME type: json, yaml, msgpack, auth. Default ["json"]. */
   readonly acceptContent?: readonly string[] | undefined;
-  /** How bodies are written: "json", "yaml", "msgpack". Default "json". */
+  /** How bodies are written: "json", "yaml", "msgpack", "auth" (signed JSON). Default "json". */
   readonly taskSerializer?: string | undefined;
   /** Compress bodies: "zlib", "brotli", "zstd". Default: do not. */
   readonly taskCompression?: string | undefined;
+  /** File of the private key to sign with, PEM, RSA. For the serializer "auth". Celery: `security_key`. */
+  readonly securityKey?: string | undefined;
+  /** Of that file, if it has one. */
+  readonly securityKeyPassword?: string | undefined;
+  /** File of the certificate by which others know this signer, PEM. */
+  readonly securityCertificate?: string | undefined;
+  /** Certificates of those that are trusted: a folder, or a pattern such as "/etc/ssl/workers/*.pem". */
+  readonly securityCertStore?: string | undefined;
+  /** Default "sha256". */
+  readonly securityDigest?: "sha256" | "sha384" | "sha512" | undefined;
+  /** How signed bodies are put together: "base64" as Celery does now, "raw" as it did. Both are read. Default "base64". */
+  readonly securityEnvelope?: "base64" | "raw" | undefined;
   /** Of messages that are sent; both are read. Default 2. */
   readonly taskProtocol?: 1 | 2 | undefined;
   /** Zone of moments without an offset in messages. Default UTC. */

@@ -4,78 +4,84 @@
  *
  * pickle has no row and cannot get one by configuration: reading it runs code of the sender's choice.
  */
-import { isUtf8 } from "node:buffer";
 import { InvalidInputError } from "../kit/errors.ts";
 import { compress, decompress } from "./content/compression.ts";
 import type { ContentFormat } from "./content/format.ts";
+import { JSON_FORMAT, JSON_TYPE } from "./content/json.ts";
+import { MSGPACK_FORMAT } from "./content/msgpack.ts";
 import { DEFAULT_LIMITS, type JsonLimits } from "./limits.ts";
 import type { WireMessage } from "./message.ts";
 import { DecodeError, quoted } from "./refusal.ts";
 
-export const JSON_TYPE = "application/json";
+/** What is read, by content type. */
+export type Accepted = ReadonlyMap<string, ContentFormat>;
 
-const JSON_FORMAT: ContentFormat = {
-  name: "json",
-  contentType: JSON_TYPE,
-  contentEncoding: "utf-8",
-  toJsonText: utf8Text,
-  fromJsonText: (text) => Buffer.from(text, "utf8"),
-};
+export const ACCEPT_JSON: Accepted = new Map([[JSON_TYPE, JSON_FORMAT]]);
 
-/** Of libraries that are loaded when an app first names them. */
-const LOADERS: Readonly<Record<string, () => Promise<ContentFormat>>> = {
+type Loader = () => ContentFormat | Promise<ContentFormat>;
+
+/** Each known from its library, which is imported when an app first names it. */
+const LOADERS: Readonly<Record<string, Loader>> = {
+  json: () => JSON_FORMAT,
   yaml: async () => (await import("./content/yaml.ts")).loadYaml(),
-  msgpack: async () => (await import("./content/msgpack.ts")).loadMsgpack(),
+  msgpack: () => MSGPACK_FORMAT,
 };
 const NAMES_OF_TYPES: Readonly<Record<string, string>> = {
   [JSON_TYPE]: "json",
   "application/x-yaml": "yaml",
   "application/x-msgpack": "msgpack",
+  "application/data": "auth",
 };
 
-/** Those that are loaded, by content type. */
-const loaded = new Map<string, ContentFormat>([[JSON_TYPE, JSON_FORMAT]]);
+/** The formats of one app, each loaded once. */
+export class ContentFormats {
+  readonly #loaders: Readonly<Record<string, Loader>>;
+  readonly #loaded = new Map<string, Promise<ContentFormat>>();
 
-/**
- * Make these formats usable: Celery's `accept_content` and `task_serializer`, names or MIME types. Answers their content types.
- * @throws {InvalidInputError} one is not known here
- * @throws {MissingPeerError} its package is not installed
- */
-export async function loadFormats(names: readonly string[]): Promise<ReadonlySet<string>> {
-  const types = new Set<string>();
-  for (const each of names) types.add((await load(each)).contentType);
-  return types;
-}
+  /** @param auth makes the format of signed content, whose keys are the app's */
+  constructor(auth?: Loader) {
+    this.#loaders = auth === undefined ? LOADERS : { ...LOADERS, auth };
+  }
 
-async function load(given: string): Promise<ContentFormat> {
-  const name = NAMES_OF_TYPES[given] ?? given;
-  const known = [...loaded.values()].find((format) => format.name === name);
-  if (known !== undefined) return known;
-  const loader = Object.hasOwn(LOADERS, name) ? LOADERS[name] : undefined;
-  if (loader === undefined) {
+  /**
+   * By Celery's name or by content type.
+   * @throws {InvalidInputError} it is not known here; of "auth": a key cannot be used
+   * @throws {MissingPeerError} its package is not installed
+   */
+  load(given: string): Promise<ContentFormat> {
+    const name = NAMES_OF_TYPES[given] ?? given;
+    const known = this.#loaded.get(name);
+    if (known !== undefined) return known;
+    const loading = this.#load(name, given);
+    this.#loaded.set(name, loading);
+    // A package that is missing now may be there later.
+    loading.catch(() => this.#loaded.delete(name));
+    return loading;
+  }
+
+  /** Celery's `accept_content`: names or content types. */
+  async accept(names: readonly string[]): Promise<Accepted> {
+    const formats = await Promise.all(names.map((name) => this.load(name)));
+    return new Map(formats.map((format) => [format.contentType, format]));
+  }
+
+  async #load(name: string, given: string): Promise<ContentFormat> {
+    const loader = Object.hasOwn(this.#loaders, name) ? this.#loaders[name] : undefined;
+    if (loader !== undefined) return loader();
     const why = /pickle|python-serialize/.test(name) ? "; pickle runs code of the sender, it is never accepted" : "";
+    const known = Object.keys(this.#loaders).map((each) => quoted(each));
     throw new InvalidInputError(
-      `content ${quoted(given)} is not known here: use "json", ${Object.keys(LOADERS)
-        .map((each) => quoted(each))
-        .join(" or ")}${why}`,
+      `content ${quoted(given)} is not known here: use ${known.slice(0, -1).join(", ")} or ${known.at(-1)}${why}`,
     );
   }
-  const format = await loader();
-  loaded.set(format.contentType, format);
-  return format;
 }
 
-/** How a message that was written in JSON is to be written instead. */
-export interface Dress {
-  /** Of one that was loaded. */
-  readonly serializer: string;
-  readonly compression?: string | undefined;
-}
-
-/** @throws {InvalidInputError} the format or the compression is not known, or has no word for a value */
-export function dress(wire: WireMessage, { serializer, compression }: Dress): WireMessage {
-  const format = [...loaded.values()].find((each) => each.name === serializer || each.contentType === serializer);
-  if (format === undefined) throw new InvalidInputError(`serializer ${quoted(serializer)} was not loaded`);
+/**
+ * A message that was written in JSON, in another format or compressed.
+ * @param compression kombu's name
+ * @throws {InvalidInputError} the compression is not known, or the format has no word for a value
+ */
+export function dress(wire: WireMessage, format: ContentFormat, compression?: string): WireMessage {
   if (format === JSON_FORMAT && compression === undefined) return wire;
   const plain = format === JSON_FORMAT ? wire.body : format.fromJsonText(Buffer.from(wire.body).toString("utf8"));
   const packed = compression === undefined ? undefined : compress(plain, compression);
@@ -89,8 +95,6 @@ export function dress(wire: WireMessage, { serializer, compression }: Dress): Wi
         : Object.assign(Object.create(null), wire.headers, { compression: packed.type }),
   };
 }
-
-export const ACCEPT_JSON: ReadonlySet<string> = new Set([JSON_TYPE]);
 
 /**
  * The payload: decompressed, its encoding and size looked at. Celery finds these errors before it asks what the message
@@ -122,23 +126,16 @@ const KNOWN_ENCODINGS: ReadonlySet<string> = new Set(["utf-8", "utf8", "us-ascii
 export function jsonTextOf(
   payload: Uint8Array,
   contentType: string | undefined,
-  accept: ReadonlySet<string> = ACCEPT_JSON,
+  accept: Accepted = ACCEPT_JSON,
   limits: JsonLimits = DEFAULT_LIMITS,
 ): string {
   if (contentType === undefined || contentType === "") {
     throw new DecodeError("ERR_CONTENT_TYPE", `there is no content type; send ${quoted(JSON_TYPE)}`);
   }
-  const format = accept.has(contentType) ? loaded.get(contentType) : undefined;
+  const format = accept.get(contentType);
   if (format === undefined) {
-    const accepted = [...accept].map((each) => quoted(each)).join(" or ");
+    const accepted = [...accept.keys()].map((each) => quoted(each)).join(" or ");
     throw new DecodeError("ERR_CONTENT_TYPE", `content type ${quoted(contentType)} is not accepted; send ${accepted}`);
   }
   return format.toJsonText(payload, limits);
-}
-
-/** UTF-8 to text, strictly; one byte order mark is passed over. */
-function utf8Text(bytes: Uint8Array): string {
-  if (!isUtf8(bytes)) throw new DecodeError("ERR_DECODE", "the body is not UTF-8");
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
-  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
 }

@@ -11,7 +11,7 @@
  */
 import { messageOf } from "../kit/errors.ts";
 import { printable } from "../kit/printable.ts";
-import { ACCEPT_JSON, jsonTextOf, payloadOf } from "./content.ts";
+import { ACCEPT_JSON, type Accepted, jsonTextOf, payloadOf } from "./content.ts";
 import { taskMessage } from "./fields.ts";
 import { plainTable } from "./headers.ts";
 import { decodeJson, isPlain, jsonMembers, TypedValue } from "./json.ts";
@@ -23,7 +23,7 @@ import { type Embed, readEmbed } from "./signature.ts";
 
 export interface DecodeOptions {
   /** Content types, from `acceptedTypes`. Default: JSON only. */
-  readonly accept?: ReadonlySet<string>;
+  readonly accept?: Accepted;
   readonly limits?: MessageLimits;
   /** IANA zone of an eta or expires without an offset, as Celery's `timezone`. Default "UTC". Known to be a zone. */
   readonly timezone?: string;
@@ -188,6 +188,9 @@ const CLASS_OF: Readonly<Record<RefusalCode, CeleryClass>> = {
   ERR_CONTENT_TYPE: "a",
   ERR_CONTENT_ENCODING: "a",
   ERR_COMPRESSION: "a",
+  ERR_SIGNATURE: "a",
+  ERR_SIGNER: "a",
+  ERR_SIGNER_EXPIRED: "a",
   ERR_PROTO: "b",
   ERR_TASK_NAME: "c",
   ERR_UNKNOWN_TASK: "c",

@@ -1,7 +1,7 @@
 /** Task messages out: protocol 2, every header that Celery's client writes, nulls included (PROTOCOL 2.1). */
 import { InvalidInputError } from "../kit/errors.ts";
 import { isoFromMs } from "../kit/iso8601.ts";
-import { JSON_TYPE } from "./content.ts";
+import { JSON_TYPE } from "./content/json.ts";
 import { CARRIED_HEADERS, FIELD_HEADERS, isBrokerHeader } from "./headers.ts";
 import { encodeJson } from "./json.ts";
 import type { TaskMessage, WireMessage } from "./message.ts";

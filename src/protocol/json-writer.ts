@@ -227,12 +227,13 @@ class Writer {
 
 const BIGINT_BOUND = 10n ** BigInt(MAX_INTEGER_DIGITS);
 
-function numberText(value: number): string {
-  if (Number.isSafeInteger(value)) return Object.is(value, -0) ? "-0.0" : String(value);
+/** @param isFloat true: it is one for Python also where it is whole (1.0) */
+export function numberText(value: number, isFloat = false): string {
+  if (!isFloat && Number.isSafeInteger(value)) return Object.is(value, -0) ? "-0.0" : String(value);
   if (Number.isNaN(value)) return "NaN";
   if (value === Number.POSITIVE_INFINITY) return "Infinity";
   if (value === Number.NEGATIVE_INFINITY) return "-Infinity";
-  const text = String(value);
+  const text = Object.is(value, -0) ? "-0" : String(value);
   return /[.e]/.test(text) ? text : `${text}.0`;
 }
 

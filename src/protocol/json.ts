@@ -11,7 +11,7 @@ import { DEFAULT_LIMITS, type JsonLimits, MAX_INTEGER_DIGITS } from "./limits.ts
 import { DecodeError, quoted } from "./refusal.ts";
 import { readTyped } from "./typed-value.ts";
 
-export { encodeJson } from "./json-writer.ts";
+export { encodeJson, numberText } from "./json-writer.ts";
 export { TypedValue } from "./typed-value.ts";
 
 /**

@@ -26,6 +26,11 @@ export type RefusalCode =
   | "ERR_CONTENT_TYPE"
   | "ERR_CONTENT_ENCODING"
   | "ERR_COMPRESSION"
+  /** Signed content: it is none, or the signature is not its signer's. */
+  | "ERR_SIGNATURE"
+  /** Nobody with that certificate is trusted. */
+  | "ERR_SIGNER"
+  | "ERR_SIGNER_EXPIRED"
   /** Neither a protocol 2 nor a protocol 1 task message. */
   | "ERR_PROTO"
   | "ERR_TASK_NAME"

@@ -6,6 +6,7 @@
 import type { Delivery } from "../brokers/broker.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { Logger } from "../kit/log.ts";
+import type { Accepted } from "../protocol/content.ts";
 import { decodeTask } from "../protocol/decode.ts";
 import type { TaskMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/refusal.ts";
@@ -34,7 +35,7 @@ export interface IntakeOptions {
   readonly cancelsWhenLost: boolean;
   readonly timezone: string;
   /** Content types that are read. */
-  readonly accept: ReadonlySet<string>;
+  readonly accept: Accepted;
   readonly clock: Clock;
   readonly log: Logger;
 }

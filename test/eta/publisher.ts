@@ -1,7 +1,7 @@
 /** Celery's own client, in a process of its own, that sends as many eta messages as it is told. */
 import type { TestContext } from "node:test";
 import { startPython } from "../support/python.ts";
-import { until } from "../support/redis.ts";
+import { until } from "../support/until.ts";
 
 /** A safety net: it sends more than a thousand a second. */
 const SEND_MS = 1_200_000;

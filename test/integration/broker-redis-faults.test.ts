@@ -5,8 +5,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Broker, BrokerConnection, Delivery } from "../../src/brokers/broker.ts";
 import { exchangeNamed, queueNamed } from "../../src/brokers/topology.ts";
 import { atEnd } from "../support/cleanup.ts";
-import { needRedisServer, type PrivateRedis, rawClient, startRedis, throughProxy, until } from "../support/redis.ts";
+import { needRedisServer, type PrivateRedis, rawClient, startRedis, throughProxy } from "../support/redis.ts";
 import { Deliveries, RedisWorld, toQueue, wire } from "../support/redis-broker.ts";
+import { until } from "../support/until.ts";
 
 const { skip } = needRedisServer();
 const HANG = { timeout: 120_000, skip };

@@ -4,9 +4,10 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { Program } from "../support/processes.ts";
-import { needRedisServer, startRedis, until } from "../support/redis.ts";
+import { needRedisServer, startRedis } from "../support/redis.ts";
 import { RedisWorld, toQueue, wire } from "../support/redis-broker.ts";
 import { tempDir } from "../support/temp.ts";
+import { until } from "../support/until.ts";
 
 const { skip } = needRedisServer();
 const CHILD = join(import.meta.dirname, "../support/redis-broker-child.ts");

@@ -4,8 +4,9 @@ import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FOREIGN_TYPE } from "../../src/brokers/redis/envelope.ts";
 import { exchangeNamed, queueNamed } from "../../src/brokers/topology.ts";
-import { needRedis, until } from "../support/redis.ts";
+import { needRedis } from "../support/redis.ts";
 import { Deliveries, envelope, RedisWorld, SEP, toQueue, wire } from "../support/redis-broker.ts";
+import { until } from "../support/until.ts";
 
 const { skip } = await needRedis();
 const HANG = { timeout: 60_000, skip };

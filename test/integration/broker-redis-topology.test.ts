@@ -7,9 +7,10 @@ import { Lovage } from "lovage";
 import { freePorts } from "../../scripts/services/ports.ts";
 import type { Broker } from "../../src/brokers/broker.ts";
 import { atEnd } from "../support/cleanup.ts";
-import { needRedisServer, type PrivateRedis, rawClient, startRedis, until } from "../support/redis.ts";
+import { needRedisServer, type PrivateRedis, rawClient, startRedis } from "../support/redis.ts";
 import { Deliveries, RedisWorld, toQueue, wire } from "../support/redis-broker.ts";
 import { tempDir } from "../support/temp.ts";
+import { until } from "../support/until.ts";
 
 const { skip } = needRedisServer();
 const HANG = { timeout: 90_000, skip };

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { exchangeNamed, queueNamed } from "../../src/brokers/topology.ts";
-import { needRedis, until } from "../support/redis.ts";
+import { needRedis } from "../support/redis.ts";
 import { Deliveries, envelope, RedisWorld, SEP, toQueue, wire } from "../support/redis-broker.ts";
+import { until } from "../support/until.ts";
 
 const { skip } = await needRedis();
 const HANG = { timeout: 60_000, skip };

@@ -8,7 +8,8 @@ import { freePorts } from "../../scripts/services/ports.ts";
 import { encodeResult, type ResultDocument } from "../../src/protocol/result.ts";
 import { openRedisResults, type RedisResults, type RedisResultsOptions } from "../../src/results/redis.ts";
 import { atEnd } from "../support/cleanup.ts";
-import { needRedisServer, rawClient, startRedis, throughProxy, until } from "../support/redis.ts";
+import { needRedisServer, rawClient, startRedis, throughProxy } from "../support/redis.ts";
+import { until } from "../support/until.ts";
 
 const { skip } = needRedisServer();
 const HANG = { timeout: 90_000, skip };

@@ -5,7 +5,8 @@ import { describe, type TestContext, test } from "node:test";
 import { Lovage } from "lovage";
 import { Worker } from "lovage/worker";
 import { atEnd } from "../support/cleanup.ts";
-import { needRedisServer, startRedis, throughProxy, until } from "../support/redis.ts";
+import { needRedisServer, startRedis, throughProxy } from "../support/redis.ts";
+import { until } from "../support/until.ts";
 import { needVhosts, withVhost } from "../support/vhost.ts";
 
 const HANG = { timeout: 60_000 };

@@ -6,8 +6,8 @@ import { Lovage } from "lovage";
 import { Worker } from "lovage/worker";
 import { atEnd } from "../support/cleanup.ts";
 import { APP, type Interop, interop } from "../support/interop.ts";
-import { until } from "../support/redis.ts";
 import { tempDir } from "../support/temp.ts";
+import { until } from "../support/until.ts";
 
 const QUEUES = { LOVAGE_TASK_QUEUES: JSON.stringify(["a", "b", "c"]) };
 

@@ -6,7 +6,8 @@ import { currentTask, Lovage } from "lovage";
 import { Worker } from "lovage/worker";
 import { createLogger } from "../../src/kit/log.ts";
 import { atEnd } from "../support/cleanup.ts";
-import { dropNamespaces, needRedis, REDIS_URL, testNamespace, until } from "../support/redis.ts";
+import { dropNamespaces, needRedis, REDIS_URL, testNamespace } from "../support/redis.ts";
+import { until } from "../support/until.ts";
 
 const { skip } = await needRedis();
 const HANG = { timeout: 60_000, skip };

@@ -7,7 +7,8 @@ import { openRedisSchedule, type RedisScheduleOptions } from "../../src/schedule
 import { ALICE, add, BOB, dueAt, message, ok, retryAt } from "../../src/testing/schedule-fixtures.ts";
 import { NO_MORE, planOf, recurring } from "../../src/testing/schedule-recurrence-fixtures.ts";
 import { atEnd } from "../support/cleanup.ts";
-import { needRedisServer, type PrivateRedis, rawClient, startRedis, throughProxy, until } from "../support/redis.ts";
+import { needRedisServer, type PrivateRedis, rawClient, startRedis, throughProxy } from "../support/redis.ts";
+import { until } from "../support/until.ts";
 
 const { skip } = needRedisServer();
 const HANG = { timeout: 90_000, skip };

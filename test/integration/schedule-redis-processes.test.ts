@@ -15,8 +15,8 @@ import {
   startRedis,
   testNamespace,
   throughProxy,
-  until,
 } from "../support/redis.ts";
+import { until } from "../support/until.ts";
 
 const { skip } = await needRedis();
 const HANG = { timeout: 60_000, skip };

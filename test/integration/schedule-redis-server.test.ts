@@ -9,7 +9,8 @@ import { freePorts } from "../../scripts/services/ports.ts";
 import { openRedisSchedule, type RedisScheduleOptions } from "../../src/schedule/stores/redis.ts";
 import { dueAt } from "../../src/testing/schedule-fixtures.ts";
 import { atEnd } from "../support/cleanup.ts";
-import { needRedisServer, rawClient, startRedis, until } from "../support/redis.ts";
+import { needRedisServer, rawClient, startRedis } from "../support/redis.ts";
+import { until } from "../support/until.ts";
 
 const { skip } = needRedisServer();
 const HANG = { timeout: 60_000, skip };

@@ -6,7 +6,8 @@ import { openRedisSchedule, type RedisScheduleOptions } from "../../src/schedule
 import { ALICE, add, dueAt, ok } from "../../src/testing/schedule-fixtures.ts";
 import { planOf, recurring } from "../../src/testing/schedule-recurrence-fixtures.ts";
 import { atEnd } from "../support/cleanup.ts";
-import { needRedisServer, type PrivateRedis, rawClient, startRedis, until } from "../support/redis.ts";
+import { needRedisServer, type PrivateRedis, rawClient, startRedis } from "../support/redis.ts";
+import { until } from "../support/until.ts";
 
 const { skip } = needRedisServer();
 const HANG = { timeout: 90_000, skip };

@@ -6,8 +6,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { sendWithCelery } from "../support/celery.ts";
 import { needCelery } from "../support/python.ts";
-import { until } from "../support/redis.ts";
 import { STORY_BROKERS, VISIBILITY_TIMEOUT, waiting } from "../support/story.ts";
+import { until } from "../support/until.ts";
 
 const { skip: noCelery } = await needCelery();
 

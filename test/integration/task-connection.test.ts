@@ -5,9 +5,10 @@ import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { atEnd } from "../support/cleanup.ts";
 import { type Interop, interop } from "../support/interop.ts";
-import { needRedisServer, startRedis, until } from "../support/redis.ts";
+import { needRedisServer, startRedis } from "../support/redis.ts";
 import { AMQP_URL, needRabbitmq } from "../support/servers.ts";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+import { until } from "../support/until.ts";
 
 const APP = join(import.meta.dirname, "../support/apps/task-app.ts");
 

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { type Interop, interop } from "../support/interop.ts";
-import { needRedisServer, startRedis, until } from "../support/redis.ts";
+import { needRedisServer, startRedis } from "../support/redis.ts";
 import { needRabbitmq } from "../support/servers.ts";
+import { until } from "../support/until.ts";
 
 const apps = join(import.meta.dirname, "../support/apps");
 

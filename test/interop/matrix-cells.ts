@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Ledger } from "../support/ledger.ts";
 import type { MatrixClient, MatrixSend } from "../support/matrix-clients.ts";
 import type { Program } from "../support/processes.ts";
-import { until } from "../support/redis.ts";
+import { until } from "../support/until.ts";
 
 export interface MatrixWorld {
   readonly client: MatrixClient;

@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { exchangeNamed, queueNamed } from "../../src/brokers/topology.ts";
 import { needCelery, startPython } from "../support/python.ts";
-import { needRedisServer, startRedis, until } from "../support/redis.ts";
+import { needRedisServer, startRedis } from "../support/redis.ts";
 import { Deliveries, RedisWorld, toQueue, wire } from "../support/redis-broker.ts";
+import { until } from "../support/until.ts";
 
 const { skip: noRedis } = needRedisServer();
 const { skip: noCelery } = await needCelery();

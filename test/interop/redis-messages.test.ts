@@ -4,7 +4,8 @@ import { describe, test } from "node:test";
 import { sendWithCelery, startCeleryWorker } from "../support/celery.ts";
 import { interop } from "../support/interop.ts";
 import { needCelery } from "../support/python.ts";
-import { needRedisServer, rawClient, startRedis, until } from "../support/redis.ts";
+import { needRedisServer, rawClient, startRedis } from "../support/redis.ts";
+import { until } from "../support/until.ts";
 
 const { skip: noRedis } = needRedisServer();
 const { skip: noCelery } = await needCelery();

@@ -9,8 +9,8 @@ import { atEnd } from "../support/cleanup.ts";
 import { Ledger } from "../support/ledger.ts";
 import { type Program, startWorker } from "../support/processes.ts";
 import { needCelery } from "../support/python.ts";
-import { until } from "../support/redis.ts";
 import { tempDir } from "../support/temp.ts";
+import { until } from "../support/until.ts";
 import { needVhosts, withVhost } from "../support/vhost.ts";
 import { routingSuite } from "./routing-suite.ts";
 

@@ -11,8 +11,9 @@ import { setTimeout as wait } from "node:timers/promises";
 import { sendWithCelery } from "../support/celery.ts";
 import { type Interop, interop } from "../support/interop.ts";
 import { needCelery } from "../support/python.ts";
-import { needRedisServer, startRedis, until } from "../support/redis.ts";
+import { needRedisServer, startRedis } from "../support/redis.ts";
 import { needRabbitmq } from "../support/servers.ts";
+import { until } from "../support/until.ts";
 
 const { skip: noCelery } = await needCelery();
 const APP = join(import.meta.dirname, "../support/apps/task-app.ts");

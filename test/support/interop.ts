@@ -86,6 +86,6 @@ export class Interop {
 
 export async function interop(t: TestContext, options: InteropOptions = {}): Promise<Interop> {
   const world = new Interop(t, await tempDir(t), options);
-  if (options.broker === undefined) atEnd(t, () => deleteQueues([world.queue]));
+  if (world.brokerUrl === AMQP_URL) atEnd(t, () => deleteQueues([world.queue]));
   return world;
 }

@@ -73,10 +73,11 @@ export class RedisWorld {
     return (await this.raw.lrange(this.key(name), 0, -1)).reverse();
   }
 
-  /** Names of all keys, without the prefix. */
+  /** Names of all keys, without the prefix; but for the mutex of who gives back what others held, which comes and goes. */
   async keys(): Promise<string[]> {
     const keys = await this.raw.keys(`${this.prefix}*`);
-    return keys.map((key) => key.slice(this.prefix.length)).sort();
+    const names = keys.map((key) => key.slice(this.prefix.length));
+    return names.filter((name) => name !== "unacked_mutex").sort();
   }
 }
 

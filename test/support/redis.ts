@@ -17,7 +17,6 @@ import { tempDir } from "./temp.ts";
 /** Redis for tests; `LOVAGE_TEST_REDIS_URL` names another. */
 export const REDIS_URL = process.env.LOVAGE_TEST_REDIS_URL ?? "redis://127.0.0.1:6379";
 const READY_MS = 20_000;
-const UNTIL_MS = 100_000;
 
 /** @throws in CI, when no usable one answers there */
 export async function needRedis(): Promise<Needed> {
@@ -192,13 +191,4 @@ export async function throughProxy(
   url.hostname = "127.0.0.1";
   url.port = String(proxy.port);
   return { url: url.href, proxy };
-}
-
-/** Resolves when it holds: looked at again and again. A net under the test's own limit, after which nobody would end the process. */
-export async function until(holds: () => boolean | Promise<boolean>, limitMs = UNTIL_MS): Promise<void> {
-  const deadline = performance.now() + limitMs;
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`it did not come to hold within ${limitMs} ms: ${holds}`);
-    await sleep(10);
-  }
 }

@@ -1,7 +1,6 @@
 /** Where messages and callbacks meet: the slots, the strategies, and what each needs to run. */
 import { callOfSignature } from "../../app/signature-call.ts";
 import type { Step } from "../../blueprint/step.ts";
-import { loadFormats } from "../../protocol/content.ts";
 import { Aftermath } from "../aftermath.ts";
 import { Firing } from "../fire.ts";
 import { Followers } from "../followers.ts";
@@ -86,7 +85,7 @@ export const requestsStep: Step<Requests, RequestsNeeds> = {
       },
       cancelsWhenLost: config.workerCancelLongRunningTasksOnConnectionLoss,
       timezone: config.timezone,
-      accept: await loadFormats(config.acceptContent),
+      accept: await app.formats.accept(config.acceptContent),
       clock,
       log,
     });

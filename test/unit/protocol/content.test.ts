@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { deflateSync, gzipSync } from "node:zlib";
-import { jsonTextOf, loadFormats, payloadOf } from "../../../src/protocol/content.ts";
+import { JSON_FORMAT } from "../../../src/protocol/content/json.ts";
+import { ContentFormats, dress, jsonTextOf, payloadOf } from "../../../src/protocol/content.ts";
 import { DEFAULT_LIMITS } from "../../../src/protocol/limits.ts";
 import { code } from "./coded.ts";
+import { jsonMessage } from "./formats.ts";
 
 const packed = (body: Uint8Array, compression: unknown = "application/x-gzip") => ({
   body,
@@ -18,22 +20,24 @@ const encoded = (contentEncoding: string) => ({
 
 describe("the accept list", () => {
   test("takes names and MIME types", async () => {
-    assert.deepEqual([...(await loadFormats(["json"]))], ["application/json"]);
-    assert.deepEqual([...(await loadFormats(["application/json", "json"]))], ["application/json"]);
-    assert.deepEqual([...(await loadFormats(["yaml", "msgpack"]))], ["application/x-yaml", "application/x-msgpack"]);
-    assert.deepEqual([...(await loadFormats([]))], []);
+    const types = async (...names: string[]) => [...(await new ContentFormats().accept(names)).keys()];
+    assert.deepEqual(await types("json"), ["application/json"]);
+    assert.deepEqual(await types("application/json", "json"), ["application/json"]);
+    assert.deepEqual(await types("yaml", "msgpack"), ["application/x-yaml", "application/x-msgpack"]);
+    assert.deepEqual(await types(), []);
   });
 
   test("refuses what is not known, and says of pickle why it never will be", async () => {
+    const formats = new ContentFormats();
     await assert.rejects(
-      loadFormats(["json", "xml"]),
+      formats.accept(["json", "xml"]),
       code("ERR_INVALID_INPUT", /content "xml" is not known here: use "json", "yaml" or "msgpack"/),
     );
     for (const pickle of ["pickle", "application/x-python-serialize"]) {
-      await assert.rejects(loadFormats([pickle]), code("ERR_INVALID_INPUT", /runs code of the sender/));
+      await assert.rejects(formats.load(pickle), code("ERR_INVALID_INPUT", /runs code of the sender/));
     }
     for (const odd of ["__proto__", "constructor", ""]) {
-      await assert.rejects(loadFormats([odd]), code("ERR_INVALID_INPUT"));
+      await assert.rejects(formats.load(odd), code("ERR_INVALID_INPUT"));
     }
   });
 });
@@ -61,7 +65,7 @@ describe("content types", () => {
   });
 
   test("that are known but not accepted are refused", () => {
-    assert.throws(() => jsonTextOf(bytes, "application/json", new Set()), code("ERR_CONTENT_TYPE"));
+    assert.throws(() => jsonTextOf(bytes, "application/json", new Map()), code("ERR_CONTENT_TYPE"));
   });
 });
 
@@ -100,6 +104,28 @@ describe("text", () => {
 });
 
 describe("compression", () => {
+  for (const [name, type] of [
+    ["zlib", "application/x-gzip"],
+    ["gzip", "application/x-gzip"],
+    ["brotli", "application/x-brotli"],
+    ["zstd", "application/zstd"],
+  ] as const) {
+    test(`${name} is written and read, and a bomb of it is refused`, () => {
+      const dressed = dress(jsonMessage('["žluť"]'), JSON_FORMAT, name);
+      assert.equal(dressed.headers.compression, type);
+      assert.equal(dressed.properties.contentType, "application/json");
+      assert.equal(Buffer.from(payloadOf(dressed)).toString(), '["žluť"]');
+      const bomb = dress(jsonMessage(`["${"a".repeat(20_000_000)}"]`), JSON_FORMAT, name);
+      assert.throws(() => payloadOf(bomb), code("ERR_SIZE"));
+      assert.throws(() => payloadOf({ ...dressed, body: dressed.body.subarray(0, 5) }), code("ERR_COMPRESSION"));
+      assert.throws(() => payloadOf({ ...dressed, body: gzipSync("[]") }), code("ERR_COMPRESSION"));
+    });
+  }
+
+  test("of another name is not written", () => {
+    assert.throws(() => dress(jsonMessage("[]"), JSON_FORMAT, "bzip2"), code("ERR_INVALID_INPUT", /"zlib"/));
+  });
+
   const text = Buffer.from(JSON.stringify([["hello ".repeat(1_000)], {}, {}]));
 
   test("is zlib data under each of its names; a gzip stream is not", () => {

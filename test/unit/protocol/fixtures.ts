@@ -1,8 +1,13 @@
 /** The captures of `test/fixtures/`, read as the messages that they were. */
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import type { WireMessage, WireProperties } from "../../../src/protocol/message.ts";
 
 const FOLDER = new URL("../../fixtures/", import.meta.url);
+
+export function fixturePath(name: string): string {
+  return fileURLToPath(new URL(name, FOLDER));
+}
 
 export function fixture<T>(name: string): T {
   return JSON.parse(readFileSync(new URL(name, FOLDER), "utf8")) as T;

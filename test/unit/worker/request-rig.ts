@@ -9,6 +9,7 @@ import { UnavailableError } from "../../../src/kit/errors.ts";
 import { createLogger } from "../../../src/kit/log.ts";
 import type { Ask } from "../../../src/pool/asks.ts";
 import type { Job, Outcome, Pool, Run } from "../../../src/pool/pool.ts";
+import { ACCEPT_JSON } from "../../../src/protocol/content.ts";
 import type { TaskMessage } from "../../../src/protocol/message.ts";
 import type { ResultDocument } from "../../../src/protocol/result.ts";
 import type { Quarantine } from "../../../src/quarantine/quarantine.ts";
@@ -190,7 +191,7 @@ export function rig({ settings = {}, task = {}, brokerAway = false, quarantineFu
     },
     cancelsWhenLost: config.workerCancelLongRunningTasksOnConnectionLoss,
     timezone: "UTC",
-    accept: new Set(["application/json"]),
+    accept: ACCEPT_JSON,
     clock,
     log: logger,
   });
