@@ -83,7 +83,7 @@ export class Recorder {
         log.info(`Task ${name} ignored`);
         return;
       case "rejected":
-        log.warn(`Task ${name} rejected (requeue=${outcome.requeue}): ${outcome.reason}`);
+        log.warn(`Task ${name} reject requeue=${outcome.requeue ? "True" : "False"}: ${outcome.reason}`);
         break;
       case "crashed":
         log.error(`Task ${name} lost its process: ${outcome.reason}`);

@@ -139,13 +139,24 @@ describe("the settings of an app", () => {
         );
         assert.match(
           error.message,
-          /taskSerializer must be one of json, yaml, msgpack; it was "yml"; did you mean "yaml"/,
+          /taskSerializer must be one of json, yaml, msgpack, auth; it was "yml"; did you mean "yaml"/,
         );
         assert.match(error.message, /taskCompression must be one of zlib, gzip, .*; it was "zip9"/);
         assert.match(error.message, /taskDefaultRateLimit must be a number a second, or a text such as "10\/s"/);
         return true;
       },
     );
+  });
+
+  test("signed content needs its files, and is said to protect nothing beside unsigned content", () => {
+    const signing = { task_serializer: "auth", security_key: "k", security_certificate: "c" };
+    const believing = { accept_content: ["application/data"], security_cert_store: "s" };
+    assert.deepEqual(readConfig({ ...signing, ...believing }, {}).warnings, []);
+    assert.equal(readConfig(signing, {}).securityEnvelope, "base64");
+    assert.throws(() => readConfig({ ...signing, security_key: undefined }, {}), /securityKey and securityCertificate/);
+    assert.throws(() => readConfig({ acceptContent: ["auth"] }, {}), /securityCertStore/);
+    const { warnings } = readConfig({ ...believing, accept_content: ["auth", "json"] }, {});
+    assert.match(warnings.join(), /messages without a signature are taken too/);
   });
 
   test("rates are read as Celery reads them", () => {

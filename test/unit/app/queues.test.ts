@@ -33,29 +33,30 @@ function queues(settings: SettingsInput = {}): Queues {
 }
 
 describe("the queues of an app", () => {
-  test("are those of a default Celery worker, and of one that was given names", () => {
-    const { exchanges, queues: declared, bindings } = fixture("topology.rabbitmq.default.json");
-    const ours = queues().select(["celery", "hipri", "extra"]);
+  for (const file of ["topology.rabbitmq.default.json", "release-5.6.3/topology.rabbitmq.default.json"])
+    test(`are those of a default Celery worker, and of one that was given names (${file})`, () => {
+      const { exchanges, queues: declared, bindings } = fixture(file);
+      const ours = queues().select(["celery", "hipri", "extra"]);
 
-    for (const queue of ours) {
-      const { name, durable, autoDelete, exclusive, exchange, routingKey } = queue;
-      const theirs = declared.find((each) => each.name === name);
-      assert.deepEqual(
-        [durable, autoDelete, exclusive, queue.arguments],
-        [theirs?.durable, theirs?.auto_delete, theirs?.exclusive, theirs?.arguments],
-      );
-      const theirExchange = exchanges.find((each) => each.name === exchange.name);
-      assert.deepEqual(
-        [exchange.type, exchange.durable, exchange.autoDelete, exchange.arguments],
-        [theirExchange?.type, theirExchange?.durable, theirExchange?.auto_delete, theirExchange?.arguments],
-      );
-      const binding = bindings.find((each) => each.destination === name);
-      assert.deepEqual(
-        [exchange.name, routingKey, queue.bindingArguments],
-        [binding?.source, binding?.routing_key, binding?.arguments],
-      );
-    }
-  });
+      for (const queue of ours) {
+        const { name, durable, autoDelete, exclusive, exchange, routingKey } = queue;
+        const theirs = declared.find((each) => each.name === name);
+        assert.deepEqual(
+          [durable, autoDelete, exclusive, queue.arguments],
+          [theirs?.durable, theirs?.auto_delete, theirs?.exclusive, theirs?.arguments],
+        );
+        const theirExchange = exchanges.find((each) => each.name === exchange.name);
+        assert.deepEqual(
+          [exchange.type, exchange.durable, exchange.autoDelete, exchange.arguments],
+          [theirExchange?.type, theirExchange?.durable, theirExchange?.auto_delete, theirExchange?.arguments],
+        );
+        const binding = bindings.find((each) => each.destination === name);
+        assert.deepEqual(
+          [exchange.name, routingKey, queue.bindingArguments],
+          [binding?.source, binding?.routing_key, binding?.arguments],
+        );
+      }
+    });
 
   test("are a quorum queue on a topic exchange, where the settings say so", () => {
     const { exchanges, queues: declared } = fixture("quorum_delayed_delivery.rabbitmq.json");

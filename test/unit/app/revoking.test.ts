@@ -6,6 +6,7 @@ import { openMemoryResults } from "../../../src/results/memory.ts";
 import { openMemorySchedule } from "../../../src/schedule/stores/memory.ts";
 import { FakeClock } from "../../../src/testing/fake-clock.ts";
 import { dueAt, message } from "../../../src/testing/schedule-fixtures.ts";
+import { fixture } from "../protocol/fixtures.ts";
 
 const HOUR_MS = 3_600_000;
 
@@ -32,7 +33,9 @@ test("a revoke of what waits stores REVOKED, with the address that its message g
 
   const [[document, expiresMs, address], ...more] = stored as [[Record<string, unknown>, number, unknown]];
   assert.deepEqual([document.task_id, document.status, document.group_id], ["t-1", "REVOKED", "g-1"]);
-  assert.match(String(document.result), /TaskRevokedError/);
+  const { result_written_by_revoke_of_unknown_id: theirs } =
+    fixture<Record<string, { result: unknown }>>("cli_and_misc.json");
+  assert.deepEqual(JSON.parse(String(document.result)), theirs?.result, "in Celery's words");
   assert.equal(expiresMs, HOUR_MS);
   assert.deepEqual(address, { replyTo: "client", correlationId: "c-1" });
   assert.deepEqual(more, []);

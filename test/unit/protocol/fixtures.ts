@@ -9,8 +9,12 @@ export function fixturePath(name: string): string {
   return fileURLToPath(new URL(name, FOLDER));
 }
 
+export function fixtureText(name: string): string {
+  return readFileSync(new URL(name, FOLDER), "utf8");
+}
+
 export function fixture<T>(name: string): T {
-  return JSON.parse(readFileSync(new URL(name, FOLDER), "utf8")) as T;
+  return JSON.parse(fixtureText(name)) as T;
 }
 
 interface Vectors {
@@ -58,7 +62,7 @@ interface Envelope {
   readonly body: string;
 }
 
-interface Message {
+export interface Message {
   readonly properties?: Properties;
   readonly headers?: Record<string, unknown>;
   readonly body?: string;
@@ -77,7 +81,7 @@ export function capturedMessages(kind: "basic" | "canvas" | "stamps" | "encoding
   });
 }
 
-function wireOf({ properties = {}, headers = {}, body = "", envelope }: Message): WireMessage {
+export function wireOf({ properties = {}, headers = {}, body = "", envelope }: Message): WireMessage {
   if (envelope !== undefined) {
     return {
       body: Buffer.from(envelope.body, "base64"),

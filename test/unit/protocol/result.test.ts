@@ -9,10 +9,14 @@ interface Stored {
   readonly value: string | null;
 }
 
-const stored = ["rabbitmq", "redis"].flatMap((broker) => {
-  const { results } = fixture<{ results: Record<string, Stored> }>(`results.redis.via_${broker}_broker.json`);
+const stored = [
+  "results.redis.via_rabbitmq_broker.json",
+  "results.redis.via_redis_broker.json",
+  "release-5.6.3/results.redis.via_rabbitmq_broker.json",
+].flatMap((file) => {
+  const { results } = fixture<{ results: Record<string, Stored> }>(file);
   return Object.entries(results).flatMap(([name, { value }]) =>
-    value === null ? [] : [{ name: `${name} (${broker})`, value }],
+    value === null ? [] : [{ name: `${name} (${file})`, value }],
   );
 });
 
@@ -27,7 +31,7 @@ const DOCUMENT: ResultDocument = {
 
 describe("result documents", () => {
   test("are captured in some number", () => {
-    assert.ok(stored.length > 70, String(stored.length));
+    assert.ok(stored.length > 110, String(stored.length));
   });
 
   for (const { name, value } of stored) {
@@ -40,6 +44,16 @@ describe("result documents", () => {
       assert.deepEqual(decodeResult(encodeResult(document)), document);
     });
   }
+
+  test("that are told on Redis' channels are the stored ones", () => {
+    const { messages } = fixture<{ messages: { channel: string; data: string }[] }>("results.redis.pubsub.json");
+    assert.ok(messages.length > 30);
+    for (const { channel, data } of messages) {
+      const document = decodeResult(data);
+      assert.equal(channel, `celery-task-meta-${document.task_id}`);
+      assert.deepEqual(JSON.parse(encodeResult(document)), JSON.parse(data));
+    }
+  });
 
   test("with the extended fields and stamps are read whole, and written as Celery stores them", () => {
     const { published } = fixture<{ published: { data_decoded: Record<string, unknown> }[] }>(

@@ -112,6 +112,16 @@ describe("kombu's keys", () => {
       bindingMember({ routingKey: "celery", pattern: "", queue: "celery" }, SEP),
     );
     assert.ok(keys.unacked in live && keys.unackedIndex in live);
+    const published = fixture("redis_broker_keys_after_publish.json") as Record<string, { value: string[] }>;
+    assert.deepEqual(
+      Object.fromEntries(Object.entries(published).map(([key, { value }]) => [key, value])),
+      Object.fromEntries(
+        ["celery", "hipri"].map((queue) => [
+          keys.bindings(queue),
+          [bindingMember({ routingKey: queue, pattern: "", queue }, SEP)],
+        ]),
+      ),
+    );
   });
 
   test("have the prefix before and the separator within", () => {
