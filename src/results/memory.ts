@@ -6,18 +6,14 @@ import { type Clock, systemClock } from "../kit/clock.ts";
 import { ClosedError, InvalidInputError } from "../kit/errors.ts";
 import type { ResultDocument } from "../protocol/result.ts";
 import type { ResultBackend } from "./backend.ts";
-import { checkStore, checkSweep, checkTaskId } from "./check.ts";
-import { packResult, unpackResult } from "./packed.ts";
+import { checkStore } from "./check.ts";
 import { ResultTable } from "./table.ts";
-import type { Watch } from "./watchers.ts";
+import { TableHandle } from "./table-handle.ts";
 
 export interface MemoryResultsOptions {
   /** Default: the machine's. */
   readonly clock?: Clock;
 }
-
-/** Removed by each store, so that a program that never sweeps does not grow for ever. */
-const SWEPT_BY_STORE = 2;
 
 /** The documents of every `memory://name` in use. */
 const tables = new Map<string, ResultTable>();
@@ -46,73 +42,51 @@ export class MemoryResults implements ResultBackend {
   readonly url: string;
   readonly #name: string;
   readonly #table: ResultTable;
+  readonly #handle: TableHandle;
   readonly #clock: Clock;
-  readonly #watches = new Set<Watch>();
   #open = true;
 
   constructor(name: string, table: ResultTable, clock: Clock) {
     this.url = `memory://${name}`;
     this.#name = name;
     this.#table = table;
+    this.#handle = new TableHandle(table, clock);
     this.#clock = clock;
   }
 
   async store(document: ResultDocument, expiresMs: number): Promise<void> {
     this.#checkOpen();
     checkStore(document, expiresMs);
-    const nowMs = this.#clock.wallMs();
-    const taskId = document.task_id;
-    const entry = this.#table.put(taskId, document.status, packResult(document), expiresMs, nowMs);
-    this.#table.sweep(SWEPT_BY_STORE, nowMs);
-    if (entry !== undefined) this.#table.watchers.tell(taskId, entry.change, () => unpackResult(entry.packed));
+    this.#handle.keep(document, expiresMs);
   }
 
   async get(taskId: string): Promise<ResultDocument | undefined> {
     this.#checkOpen();
-    checkTaskId(taskId);
-    const entry = this.#table.find(taskId, this.#clock.wallMs());
-    return entry === undefined ? undefined : unpackResult(entry.packed);
+    return this.#handle.get(taskId);
   }
 
   async watch(taskId: string, onChange: (document: ResultDocument) => void): Promise<{ stop(): void }> {
     this.#checkOpen();
-    checkTaskId(taskId);
-    const watch = this.#table.watchers.add(taskId, onChange);
-    this.#watches.add(watch);
-    const entry = this.#table.find(taskId, this.#clock.wallMs());
-    try {
-      if (entry !== undefined) watch.tell(entry.change, () => unpackResult(entry.packed));
-    } catch (error) {
-      this.#stop(watch);
-      throw error;
-    }
-    return { stop: () => this.#stop(watch) };
+    return this.#handle.watch(taskId, onChange);
   }
 
   async forget(taskId: string): Promise<void> {
     this.#checkOpen();
-    checkTaskId(taskId);
-    this.#table.remove(taskId);
+    this.#handle.forget(taskId);
   }
 
   async sweep(limit: number): Promise<number> {
     this.#checkOpen();
-    checkSweep(limit);
-    return this.#table.sweep(limit, this.#clock.wallMs());
+    return this.#handle.sweep(limit);
   }
 
   async close(): Promise<void> {
     if (!this.#open) return;
     this.#open = false;
-    for (const watch of this.#watches) this.#stop(watch);
+    this.#handle.close();
     this.#table.handles -= 1;
     // What is kept is kept for whoever opens this name next: closing a handle must not lose results.
     if (this.#table.handles === 0 && this.#table.isEmpty(this.#clock.wallMs())) tables.delete(this.#name);
-  }
-
-  #stop(watch: Watch): void {
-    this.#watches.delete(watch);
-    this.#table.watchers.remove(watch);
   }
 
   #checkOpen(): void {

@@ -12,13 +12,12 @@ import type { Logger } from "../kit/log.ts";
 import type { WireMessage } from "../protocol/message.ts";
 import { decodeResult, READY_STATES, type ResultDocument } from "../protocol/result.ts";
 import type { ResultAddress, ResultBackend } from "./backend.ts";
-import { checkStore, checkSweep, checkTaskId } from "./check.ts";
-import { packResult, unpackResult } from "./packed.ts";
+import { checkStore, checkTaskId } from "./check.ts";
 import type { ReplyCarrier } from "./rpc/carrier.ts";
 import { Expected } from "./rpc/expected.ts";
 import { replyOf, replyQueue } from "./rpc/message.ts";
 import { ResultTable } from "./table.ts";
-import type { Watch } from "./watchers.ts";
+import { TableHandle } from "./table-handle.ts";
 
 export type { ReplyCarrier, ReplyQueue } from "./rpc/carrier.ts";
 
@@ -46,8 +45,6 @@ const MAX_DOCUMENTS = 100_000;
 const MAX_CHARS = 128 * 1024 * 1024;
 /** Tasks that were sent and have not been heard of. */
 const MAX_EXPECTED = 100_000;
-/** Removed by each that comes. */
-const SWEPT_BY_STORE = 2;
 /** It is said so often at most that results were dropped, ms. */
 const TELL_MS = 60_000;
 
@@ -59,7 +56,7 @@ export class RpcResults implements ResultBackend {
   readonly #clock: Clock;
   readonly #table = new ResultTable();
   readonly #expected = new Expected(MAX_EXPECTED);
-  readonly #watches = new Set<Watch>();
+  readonly #handle: TableHandle;
   #listening: Promise<void> | undefined;
   #dropped = 0;
   #toldMs = Number.NEGATIVE_INFINITY;
@@ -69,6 +66,7 @@ export class RpcResults implements ResultBackend {
     this.#options = options;
     this.name = options.name ?? randomUUID();
     this.#clock = options.clock ?? systemClock;
+    this.#handle = new TableHandle(this.#table, this.#clock);
   }
 
   async replyTo(taskId?: string): Promise<string> {
@@ -98,42 +96,29 @@ export class RpcResults implements ResultBackend {
   /** Of what has come to this process. */
   async get(taskId: string): Promise<ResultDocument | undefined> {
     this.#checkOpen();
-    checkTaskId(taskId);
-    const entry = this.#table.find(taskId, this.#clock.wallMs());
-    return entry === undefined ? undefined : unpackResult(entry.packed);
+    return this.#handle.get(taskId);
   }
 
   /** @throws {ResultElsewhereError} this process did not send the task, or its result has expired here: it will never come */
   async watch(taskId: string, onChange: (document: ResultDocument) => void): Promise<{ stop(): void }> {
     this.#checkOpen();
     checkTaskId(taskId);
-    const entry = this.#table.find(taskId, this.#clock.wallMs());
-    if (entry === undefined && !this.#expected.mayCome(taskId)) {
+    if (!this.#handle.has(taskId) && !this.#expected.mayCome(taskId)) {
       throw new ResultElsewhereError(
         `no result of task ${JSON.stringify(taskId)} will come to this process: with rpc:// a result goes to the process that sent the task, which keeps it until it expires; wait for it there, or keep results in Redis (backend "redis://…")`,
       );
     }
-    const watch = this.#table.watchers.add(taskId, onChange);
-    this.#watches.add(watch);
-    try {
-      if (entry !== undefined) watch.tell(entry.change, () => unpackResult(entry.packed));
-    } catch (error) {
-      this.#stop(watch);
-      throw error;
-    }
-    return { stop: () => this.#stop(watch) };
+    return this.#handle.watch(taskId, onChange);
   }
 
   async forget(taskId: string): Promise<void> {
     this.#checkOpen();
-    checkTaskId(taskId);
-    this.#table.remove(taskId);
+    this.#handle.forget(taskId);
   }
 
   async sweep(limit: number): Promise<number> {
     this.#checkOpen();
-    checkSweep(limit);
-    return this.#table.sweep(limit, this.#clock.wallMs());
+    return this.#handle.sweep(limit);
   }
 
   close(): Promise<void> {
@@ -142,7 +127,7 @@ export class RpcResults implements ResultBackend {
   }
 
   async #close(): Promise<void> {
-    for (const watch of this.#watches) this.#stop(watch);
+    this.#handle.close();
     await this.#options.carrier.close();
   }
 
@@ -160,10 +145,7 @@ export class RpcResults implements ResultBackend {
     }
     const { task_id: taskId, status } = document;
     if (READY_STATES.has(status)) this.#expected.delete(taskId);
-    const nowMs = this.#clock.wallMs();
-    const entry = this.#table.put(taskId, status, packResult(document), this.#options.expiresMs, nowMs);
-    if (entry !== undefined) this.#table.watchers.tell(taskId, entry.change, () => unpackResult(entry.packed));
-    this.#table.sweep(SWEPT_BY_STORE, nowMs);
+    this.#handle.keep(document, this.#options.expiresMs);
     this.#makeRoom();
   }
 
@@ -179,11 +161,6 @@ export class RpcResults implements ResultBackend {
       `${this.#dropped} results that had come were dropped: more than ${maxDocuments} wait to be read; send with ignoreResult what nobody reads, or forget what was read`,
     );
     this.#dropped = 0;
-  }
-
-  #stop(watch: Watch): void {
-    this.#watches.delete(watch);
-    this.#table.watchers.remove(watch);
   }
 
   #checkOpen(): void {

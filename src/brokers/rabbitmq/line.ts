@@ -9,6 +9,7 @@ import type { Channel, ChannelModel, ConfirmChannel } from "amqplib";
 import type { Clock } from "../../kit/clock.ts";
 import type { Logger } from "../../kit/log.ts";
 import { BrokerUnavailableError } from "../errors.ts";
+import { BrokerLine } from "../line.ts";
 import { brokersWords } from "./failure.ts";
 
 export interface LineOptions {
@@ -25,22 +26,18 @@ export interface LineOptions {
 /** What amqplib's connection is to us: small enough for a test to play it. */
 export type LineModel = Pick<ChannelModel, "createChannel" | "createConfirmChannel" | "close" | "on">;
 
-export class Line {
-  readonly url: string;
+export class Line extends BrokerLine {
   readonly clock: Clock;
   readonly log: Logger;
   readonly answerMs: number;
   readonly #model: LineModel;
   readonly #destroy: () => void;
   readonly #waits = new Set<(error: Error) => void>();
-  readonly #onEnd = new Set<(why: Error) => void>();
-  #ended: Error | undefined;
-  #closing: Error | undefined;
   #blocked: string | undefined;
   #onBlocked: (() => void) | undefined;
 
   constructor(model: LineModel, options: LineOptions) {
-    this.url = options.url;
+    super(options.url);
     this.clock = options.clock;
     this.log = options.log;
     this.answerMs = options.answerMs;
@@ -60,51 +57,6 @@ export class Line {
 
   set onBlocked(listener: () => void) {
     this.#onBlocked = listener;
-  }
-
-  get ended(): Error | undefined {
-    return this.#ended;
-  }
-
-  /** @throws what ended the line, or is about to */
-  check(): void {
-    const why = this.#ended ?? this.#closing;
-    if (why !== undefined) throw why;
-  }
-
-  /** From now on the line ends because we want it to: `why` is what later calls are told. */
-  closing(why: Error): void {
-    this.#closing ??= why;
-  }
-
-  /** Called once, with what later calls are to be told. */
-  onEnd(listener: (why: Error) => void): void {
-    if (this.#ended === undefined) this.#onEnd.add(listener);
-    else listener(this.#ended);
-  }
-
-  /** The line is dead. The first reason counts. */
-  lose(cause: Error): void {
-    if (this.#ended !== undefined) return;
-    if (this.#closing !== undefined) {
-      this.end(this.#closing);
-      return;
-    }
-    const reason =
-      cause instanceof BrokerUnavailableError
-        ? cause
-        : new BrokerUnavailableError(`the connection to ${this.url} was lost: ${brokersWords(cause)}`, { cause });
-    this.end(reason);
-  }
-
-  /** Nothing further is sent or waited for. */
-  end(why: Error): void {
-    if (this.#ended !== undefined) return;
-    this.#ended = why;
-    for (const fail of this.#waits) fail(why);
-    this.#waits.clear();
-    for (const listener of this.#onEnd) listener(why);
-    this.#destroy();
   }
 
   /**
@@ -142,10 +94,10 @@ export class Line {
         },
         (error) => {
           done();
-          reject(this.#ended ?? error);
+          reject(this.ended ?? error);
         },
       );
-      if (this.#ended !== undefined) fail(this.#ended);
+      if (this.ended !== undefined) fail(this.ended);
     });
   }
 
@@ -179,12 +131,25 @@ export class Line {
     await this.#model.close();
   }
 
+  protected said(cause: Error): string {
+    return brokersWords(cause);
+  }
+
+  protected failWaiting(why: Error): void {
+    for (const fail of this.#waits) fail(why);
+    this.#waits.clear();
+  }
+
+  protected hangUp(): void {
+    this.#destroy();
+  }
+
   #keep<C extends Channel>(channel: C): C {
     channel.on("error", (error) => this.lose(error));
     channel.on("close", () => {
       // Channels of a connection that ends go first: what ended it is told in the same turn, and is the better reason.
       queueMicrotask(() => {
-        if (this.#closing === undefined) this.lose(new Error("a channel was closed"));
+        if (this.ending === undefined) this.lose(new Error("a channel was closed"));
       });
     });
     return channel;
@@ -192,7 +157,7 @@ export class Line {
 
   #setBlocked(reason: string | undefined): void {
     this.#blocked = reason;
-    if (this.#ended !== undefined) return;
+    if (this.ended !== undefined) return;
     if (reason === undefined) this.log.info(`${this.url} takes messages again`);
     else this.log.warn(`${this.url} takes no messages (${reason}): publishing waits`);
     this.#onBlocked?.();

@@ -11,7 +11,7 @@ import { messageOf, OutcomeUnknownError, TimeoutError } from "../../kit/errors.t
 import type { Logger } from "../../kit/log.ts";
 import { hangUp } from "../../redis/dial.ts";
 import { isElsewhere, oneLine, replyCode, withoutCommand } from "../../redis/failure.ts";
-import { BrokerUnavailableError } from "../errors.ts";
+import { BrokerLine } from "../line.ts";
 import type { Script, Scripts } from "./scripts.ts";
 
 export interface LineOptions {
@@ -28,18 +28,14 @@ export interface LineOptions {
 export type Reply = Buffer | string | number | null | readonly Reply[];
 export type Argument = string | number | Buffer;
 
-export class Line {
-  readonly url: string;
+export class Line extends BrokerLine {
   readonly clock: Clock;
   readonly log: Logger;
   readonly scripts: Scripts;
   readonly answerMs: number;
   readonly #client: Redis;
   readonly #command: typeof Command;
-  readonly #onEnd = new Set<(why: Error) => void>();
   readonly #underWay = new Set<Promise<unknown>>();
-  #ended: Error | undefined;
-  #closing: Error | undefined;
   /** Moment of the server's clock, and the readings of ours when it was told, ms. */
   #told = { serverMs: 0, monoMs: 0, wallMs: 0 };
 
@@ -57,7 +53,7 @@ export class Line {
   }
 
   private constructor(client: Redis, options: LineOptions, command: typeof Command) {
-    this.url = options.url;
+    super(options.url);
     this.clock = options.clock;
     this.log = options.log;
     this.scripts = options.scripts;
@@ -71,47 +67,6 @@ export class Line {
     client.once("end", () => this.lose(new Error(problem === undefined ? "it was closed" : messageOf(problem))));
   }
 
-  get ended(): Error | undefined {
-    return this.#ended;
-  }
-
-  /** @throws what ended the line, or is about to */
-  check(): void {
-    const why = this.#ended ?? this.#closing;
-    if (why !== undefined) throw why;
-  }
-
-  /** From now on the line ends because we want it to: `why` is what later calls are told. */
-  closing(why: Error): void {
-    this.#closing ??= why;
-  }
-
-  /** Called once, with what later calls are to be told. */
-  onEnd(listener: (why: Error) => void): void {
-    if (this.#ended === undefined) this.#onEnd.add(listener);
-    else listener(this.#ended);
-  }
-
-  /** The line is of no use. The first reason counts. */
-  lose(cause: Error): void {
-    if (this.#ended !== undefined) return;
-    if (this.#closing !== undefined) {
-      this.end(this.#closing);
-      return;
-    }
-    const said = `the connection to ${this.url} was lost: ${oneLine(messageOf(cause))}`;
-    this.end(cause instanceof BrokerUnavailableError ? cause : new BrokerUnavailableError(said, { cause }));
-  }
-
-  /** Nothing further is sent or waited for. */
-  end(why: Error): void {
-    if (this.#ended !== undefined) return;
-    this.#ended = why;
-    for (const listener of this.#onEnd) listener(why);
-    this.#onEnd.clear();
-    hangUp(this.#client);
-  }
-
   /**
    * A command. An error that Redis answers is thrown as it is, without the command in it.
    *
@@ -119,7 +74,7 @@ export class Line {
    * @throws {BrokerUnavailableError} it was not sent, or not answered
    */
   async send(name: string, args: readonly Argument[], what?: string): Promise<Reply> {
-    if (this.#ended !== undefined) throw this.#ended;
+    if (this.ended !== undefined) throw this.ended;
     if (this.#client.status !== "ready") throw this.#lost(new Error("it is not open"));
     const command = new this.#command(name, args as (string | Buffer | number)[], { replyEncoding: null });
     // When the client is hung up, it rejects what is under way.
@@ -165,6 +120,17 @@ export class Line {
     return (serverMs + Math.max(this.clock.monoMs() - monoMs, this.clock.wallMs() - wallMs)) / 1_000;
   }
 
+  protected said(cause: Error): string {
+    return oneLine(messageOf(cause));
+  }
+
+  /** The client rejects what is under way when it is hung up. */
+  protected failWaiting(): void {}
+
+  protected hangUp(): void {
+    hangUp(this.#client);
+  }
+
   #failure(thrown: unknown, what: string | undefined): Error {
     const error = withoutCommand(thrown) as Error;
     if (replyCode(error) !== undefined) {
@@ -178,6 +144,6 @@ export class Line {
 
   #lost(cause: Error): Error {
     this.lose(cause);
-    return this.#ended ?? cause;
+    return this.ended ?? cause;
   }
 }
