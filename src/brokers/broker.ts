@@ -64,7 +64,7 @@ export interface BrokerConnection {
    * window. Control commands, their replies, events and rpc results come so. It ends with the consumer where it is
    * exclusive or auto-delete. `onMessage` must not throw.
    */
-  subscribe(queue: Queue, onMessage: (message: HeardMessage) => void): Promise<Consumer>;
+  subscribe(queue: Queue, onMessage: (message: HeardMessage) => void): Promise<Subscription>;
   /** At most this many deliveries unacknowledged at once on this connection; 0 = no limit. Before the first `consume`: 0. */
   setPrefetch(count: number): Promise<void>;
   /** Messages waiting in the queue (not those delivered); undefined when there is no such queue. */
@@ -97,6 +97,11 @@ export interface HeardMessage {
 export interface Consumer {
   /** No further delivery after this resolves; what was delivered can still be settled. Twice is once. */
   cancel(): Promise<void>;
+}
+
+export interface Subscription extends Consumer {
+  /** Who listened to the queue already, and shares what comes to it from now on. 0 also where the broker cannot tell. */
+  readonly others: number;
 }
 
 /**

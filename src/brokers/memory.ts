@@ -17,6 +17,7 @@ import type {
   Delivery,
   HeardMessage,
   PublishTarget,
+  Subscription,
 } from "./broker.ts";
 import { checkPrefetch, checkPublish, checkQueueName, queueOf } from "./check.ts";
 import { BrokerUnavailableError, QueueMissingError, UnroutableError } from "./errors.ts";
@@ -223,7 +224,7 @@ class MemoryConnection implements BrokerConnection {
     throw new InvalidInputError("this broker declares no exchanges");
   }
 
-  async subscribe(_queue: Queue, _onMessage: (message: HeardMessage) => void): Promise<Consumer> {
+  async subscribe(_queue: Queue, _onMessage: (message: HeardMessage) => void): Promise<Subscription> {
     throw new InvalidInputError("this broker has no subscriptions");
   }
 

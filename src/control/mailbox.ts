@@ -28,11 +28,22 @@ export class Mailbox {
     this.#options = options;
   }
 
-  /** Hear commands on this connection, until the answer is cancelled. */
+  /**
+   * Hear commands on this connection, until the answer is cancelled.
+   * @throws {QueueRefusedError} the name is another worker's, for itself alone
+   */
   async open(connection: BrokerConnection): Promise<Consumer> {
-    const { node, settings } = this.#options;
+    const { node, settings, log } = this.#options;
     await connection.declareExchange(replyExchange(settings));
-    return connection.subscribe(commandQueue(node, settings), (heard) => this.#hear(connection, heard));
+    const subscription = await connection.subscribe(commandQueue(node, settings), (heard) =>
+      this.#hear(connection, heard),
+    );
+    if (subscription.others > 0) {
+      log.warn(
+        `A node named "${node}" is already using this process mailbox: each hears a part of the commands. Give each worker a name of its own: -n NAME@%h`,
+      );
+    }
+    return subscription;
   }
 
   #hear(connection: BrokerConnection, { message }: HeardMessage): void {

@@ -23,7 +23,7 @@ export interface WorkerOptions {
   readonly excludeQueues?: readonly string[];
   /** Drop what waits in the queues before the worker consumes for the first time. Default false. Celery: --purge. */
   readonly purge?: boolean;
-  /** Node name; `%h` is the host's name, `%n` its first part, `%d` its domain. Default "celery@%h". */
+  /** Node name; `%h` is the host's name, `%n` its first part, `%d` its domain. Default "lovage@%h". */
   readonly hostname?: string;
   readonly log?: Logger;
   readonly logLevel?: string;
@@ -56,7 +56,7 @@ export function workerSettings(app: Lovage, options: WorkerOptions): WorkerSetti
   const problems: string[] = [];
   const pool = options.pool ?? app.config.workerPool;
   const concurrency = options.concurrency ?? app.config.workerConcurrency ?? availableParallelism();
-  const node = expandNodeName(options.hostname ?? "celery@%h");
+  const node = expandNodeName(options.hostname ?? "lovage@%h");
   if (!Number.isSafeInteger(concurrency) || concurrency < 1 || concurrency > 1_000) {
     problems.push(`concurrency must be a whole number from 1 to 1000, not ${concurrency}`);
   }

@@ -2,7 +2,7 @@
 
 import { ClosedError } from "../../kit/errors.ts";
 import type { WireMessage } from "../../protocol/message.ts";
-import type { BrokerConnection, Consumer, Delivery, HeardMessage, PublishTarget } from "../broker.ts";
+import type { BrokerConnection, Consumer, Delivery, HeardMessage, PublishTarget, Subscription } from "../broker.ts";
 import { type Exchange, nameOf, type Queue, queueNamed } from "../topology.ts";
 import { Consuming } from "./consuming.ts";
 import { declareDelays, leadDelaysTo } from "./delays.ts";
@@ -67,7 +67,7 @@ export class RabbitmqConnection implements BrokerConnection {
     return this.#consuming.consume(nameOf(queue), given, onDelivery);
   }
 
-  async subscribe(queue: Queue, onMessage: (message: HeardMessage) => void): Promise<Consumer> {
+  async subscribe(queue: Queue, onMessage: (message: HeardMessage) => void): Promise<Subscription> {
     this.#line.check();
     return this.#listening.subscribe(queue, onMessage);
   }

@@ -4,7 +4,7 @@
  */
 import type { Channel, ConsumeMessage } from "amqplib";
 import { messageOf, toError } from "../../kit/errors.ts";
-import type { Consumer, HeardMessage } from "../broker.ts";
+import type { HeardMessage, Subscription } from "../broker.ts";
 import type { Queue } from "../topology.ts";
 import type { Line } from "./line.ts";
 import type { Topology } from "./topology.ts";
@@ -20,8 +20,8 @@ export class Listening {
     this.#topology = topology;
   }
 
-  async subscribe(queue: Queue, onMessage: (message: HeardMessage) => void): Promise<Consumer> {
-    await this.#topology.declareOwn(queue);
+  async subscribe(queue: Queue, onMessage: (message: HeardMessage) => void): Promise<Subscription> {
+    const others = await this.#topology.declareOwn(queue);
     this.#channel ??= this.#line.channel("a channel to listen on");
     const channel = await this.#channel;
     const onDelivery = (message: ConsumeMessage | null) => this.#hear(queue, onMessage, message);
@@ -31,6 +31,7 @@ export class Listening {
     );
     let ending: Promise<void> | undefined;
     return {
+      others,
       cancel: () => {
         ending ??= this.#cancel(channel, consumerTag, queue);
         return ending;

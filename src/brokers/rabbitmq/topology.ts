@@ -64,13 +64,15 @@ export class Topology {
   }
 
   /** A queue of one's own must be as it is described: what another has made of it is another's. */
-  async declareOwn(queue: Queue): Promise<void> {
+  /** Answers how many consumers it has. */
+  async declareOwn(queue: Queue): Promise<number> {
     checkQueueName(queue.name);
     for (const { exchange } of bindingsOf(queue)) if (exchange.name !== "") await this.declareExchange(exchange);
     try {
-      await this.#aside(queue.name, async (channel) => {
-        await assertQueue(channel, queue);
+      return await this.#aside(queue.name, async (channel) => {
+        const { consumerCount } = await assertQueue(channel, queue);
         for (const binding of bindingsOf(queue)) await bind(channel, queue.name, binding);
+        return consumerCount;
       });
     } catch (error) {
       if (replyCode(error) === undefined) throw error;
@@ -190,8 +192,8 @@ async function assertExchange(channel: Channel, exchange: Exchange): Promise<voi
   await channel.assertExchange(name, type, { durable, autoDelete, arguments: exchange.arguments });
 }
 
-async function assertQueue(channel: Channel, { name, durable, exclusive, autoDelete, ...queue }: Queue): Promise<void> {
-  await channel.assertQueue(name, { durable, exclusive, autoDelete, arguments: queue.arguments });
+async function assertQueue(channel: Channel, { name, durable, exclusive, autoDelete, ...queue }: Queue) {
+  return channel.assertQueue(name, { durable, exclusive, autoDelete, arguments: queue.arguments });
 }
 
 /** The default exchange binds every queue by its name. */

@@ -3,7 +3,7 @@ import { withDeadline } from "../../kit/deadline.ts";
 import { ClosedError } from "../../kit/errors.ts";
 import type { WireMessage } from "../../protocol/message.ts";
 import { oneLine, replyCode } from "../../redis/failure.ts";
-import type { BrokerConnection, Consumer, Delivery, HeardMessage, PublishTarget } from "../broker.ts";
+import type { BrokerConnection, Consumer, Delivery, HeardMessage, PublishTarget, Subscription } from "../broker.ts";
 import { BrokerUnavailableError } from "../errors.ts";
 import { type Exchange, type Queue, queueNamed } from "../topology.ts";
 import { Consuming } from "./consuming.ts";
@@ -82,7 +82,7 @@ export class RedisConnection implements BrokerConnection {
     return consumer;
   }
 
-  async subscribe(queue: Queue, onMessage: (message: HeardMessage) => void): Promise<Consumer> {
+  async subscribe(queue: Queue, onMessage: (message: HeardMessage) => void): Promise<Subscription> {
     return this.#asked(() => this.#consuming.subscribe(queue, onMessage));
   }
 

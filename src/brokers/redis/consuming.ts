@@ -8,7 +8,7 @@ import { sleep } from "../../kit/deadline.ts";
 import { messageOf, toError } from "../../kit/errors.ts";
 import { Fifo } from "../../kit/fifo.ts";
 import { replyCode } from "../../redis/failure.ts";
-import type { Consumer, Delivery, HeardMessage } from "../broker.ts";
+import type { Consumer, Delivery, HeardMessage, Subscription } from "../broker.ts";
 import { checkPrefetch } from "../check.ts";
 import { QueueMissingError } from "../errors.ts";
 import type { Queue } from "../topology.ts";
@@ -103,9 +103,11 @@ export class Consuming {
     return this.#serve({ queue, onDelivery, onMessage: null });
   }
 
-  async subscribe(queue: Queue, onMessage: (message: HeardMessage) => void): Promise<Consumer> {
+  async subscribe(queue: Queue, onMessage: (message: HeardMessage) => void): Promise<Subscription> {
     await this.#topology.declare(queue);
-    return this.#serve({ queue, onDelivery: null, onMessage });
+    const consumer = await this.#serve({ queue, onDelivery: null, onMessage });
+    // To a fanout exchange each listens for itself.
+    return { others: 0, cancel: () => consumer.cancel() };
   }
 
   /** Deliver nothing more; resolves when nothing is being taken. */

@@ -8,7 +8,7 @@ import { StoreCorruptError, StoreSchemaError } from "../../kit/store-errors.ts";
 import type { WireMessage } from "../../protocol/message.ts";
 import type { SqliteCaller, SqliteFile } from "../../sqlite/file.ts";
 import { enlistOwner } from "../../sqlite/owners.ts";
-import type { BrokerConnection, Consumer, Delivery, HeardMessage, PublishTarget } from "../broker.ts";
+import type { BrokerConnection, Consumer, Delivery, HeardMessage, PublishTarget, Subscription } from "../broker.ts";
 import { checkPrefetch, checkPublish, checkQueueName, queueOf } from "../check.ts";
 import { BrokerUnavailableError, QueueMissingError, UnroutableError } from "../errors.ts";
 import { type Exchange, nameOf, type Queue } from "../topology.ts";
@@ -113,7 +113,7 @@ export class SqliteConnection implements BrokerConnection {
     throw new InvalidInputError("this broker declares no exchanges");
   }
 
-  async subscribe(_queue: Queue, _onMessage: (message: HeardMessage) => void): Promise<Consumer> {
+  async subscribe(_queue: Queue, _onMessage: (message: HeardMessage) => void): Promise<Subscription> {
     throw new InvalidInputError("this broker has no subscriptions");
   }
 

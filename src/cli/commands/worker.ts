@@ -46,7 +46,7 @@ export function workerCommand(): Command {
     .option("--soft-time-limit <duration>", "ask a task to end after so long")
     .option("--max-tasks-per-child <n>", "replace a process after so many tasks", positiveNumber)
     .option("--max-memory-per-child <kib>", "replace a process that has grown beyond so many KiB", positiveNumber)
-    .option("-n, --hostname <name>", "node name; %h is the host (default: celery@%h)")
+    .option("-n, --hostname <name>", "node name; %h is the host (default: lovage@%h)")
     .addOption(new Option("--graph [form]", "print the order of the bootsteps, and stop").choices(["text", "dot"]))
     .option("-q, --quiet", "no banner")
     .option("--log-json", "log JSON, one object a line")

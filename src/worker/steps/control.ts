@@ -1,5 +1,6 @@
 /** Hears Celery's control commands (its `Control` step): `inspect`, `control`, a client's `revoke`. Not where the broker is embedded. */
 import type { Step } from "../../blueprint/step.ts";
+import { QueueRefusedError } from "../../brokers/errors.ts";
 import { Mailbox } from "../../control/mailbox.ts";
 import { connectionRef } from "../consumer.ts";
 import { ABORT_GRACE_MS, remoteControl } from "../remote-control.ts";
@@ -22,7 +23,16 @@ export const controlStep: Step<undefined, ControlNeeds> = {
       place: await app.gateway.ask("schedule.place", {}),
       graceMs: ABORT_GRACE_MS,
     });
-    const consumer = await new Mailbox({ node: hostname, settings: config, commands, log }).open(connection);
-    return { stop: () => consumer.cancel() };
+    try {
+      const consumer = await new Mailbox({ node: hostname, settings: config, commands, log }).open(connection);
+      return { stop: () => consumer.cancel() };
+    } catch (error) {
+      if (!(error instanceof QueueRefusedError)) throw error;
+      // Of a Python worker that keeps its mailbox to itself, say. Messages are served all the same.
+      log.error(
+        `No control commands are heard: the node name "${hostname}" is taken (${error.message}); give another: -n NAME@%h`,
+      );
+      return {};
+    }
   },
 };

@@ -25,7 +25,7 @@ async function open(fails = false) {
     subscribe: async (q: Queue, on: (m: HeardMessage) => void) => {
       queue = q;
       hear = on;
-      return { cancel: async () => undefined };
+      return { others: 0, cancel: async () => undefined };
     },
     publish: async (target: PublishTarget, message: WireMessage) => {
       if (fails) throw new Error("gone");
