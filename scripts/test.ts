@@ -54,7 +54,7 @@ async function main(args: readonly string[]): Promise<number> {
   const programs = new Programs(DEADLINE_S * 1000);
   const services: Ensured[] = [];
   try {
-    const env = environment(run, temporary);
+    const env = environment(run, temporary, join(folder, "compiled"));
     if (filters.length === 0) await checks(programs, env, summary);
     if (!programs.stopped) await ensureServices(phases, env, services, summary);
     for (const phase of phases) {
@@ -71,7 +71,7 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 /** The tests' environment: ours, without what would configure Lovage or Celery behind a test's back. */
-function environment(run: string, temporary: string): Record<string, string> {
+function environment(run: string, temporary: string, compiled: string): Record<string, string> {
   const env: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env)) {
     if (value === undefined || /^(LOVAGE_(?!TEST_)|CELERY_)/.test(name)) continue;
@@ -79,6 +79,8 @@ function environment(run: string, temporary: string): Record<string, string> {
   }
   env[RUN_VARIABLE] = run;
   env.TMPDIR = temporary;
+  // Hundreds of programs are started from the sources: each is read and compiled once (a third of the time of a start).
+  env.NODE_COMPILE_CACHE = compiled;
   env.PATH = `${join(root, "node_modules", ".bin")}:${env.PATH ?? ""}`;
   return env;
 }

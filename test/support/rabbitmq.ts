@@ -38,8 +38,11 @@ export function needRabbitmqServer(): Needed {
   return findBinaries() === undefined ? skipOrFail("no rabbitmq-server: install it") : { skip: false };
 }
 
-/** A node of the test's own (some 10 s), with these settings of its Erlang application; answers its URL. Ended with the test. */
-export async function startRabbitmq(t: TestContext, settings: Readonly<Record<string, number>>): Promise<string> {
+/** A node of the test's own (some 10 s), with these settings of its Erlang application, numbers or Erlang terms; answers its URL. Ended with the test. */
+export async function startRabbitmq(
+  t: TestContext,
+  settings: Readonly<Record<string, number | string>>,
+): Promise<string> {
   const terms = Object.entries(settings).map(([name, value]) => `{${name}, ${value}}`);
   const node = await startPrivate(findBinaries() ?? "", `[{rabbit, [${terms.join(", ")}]}].\n`);
   if ("missing" in node) throw new Error(node.missing);
