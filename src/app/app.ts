@@ -184,7 +184,7 @@ export class Lovage {
 
   /** The app's backends, opened on first use. */
   get backends(): Backends {
-    this.#backends ??= new Backends(this.#config, this.#log, this.#clock);
+    this.#backends ??= new Backends(this.#config, this.#log, this.#clock, this.formats);
     return this.#backends;
   }
 

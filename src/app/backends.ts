@@ -5,6 +5,7 @@
 import type { Broker } from "../brokers/broker.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { Logger } from "../kit/log.ts";
+import type { ContentFormats } from "../protocol/content.ts";
 import type { Quarantine } from "../quarantine/quarantine.ts";
 import type { ResultBackend } from "../results/backend.ts";
 import type { ScheduleStore } from "../schedule/store.ts";
@@ -17,16 +18,18 @@ export class Backends {
   readonly #config: Config;
   readonly #log: Logger;
   readonly #clock: Clock;
+  readonly #formats: ContentFormats;
   #broker: Promise<Broker> | undefined;
   #readBroker: Promise<Broker> | undefined;
   #results: Promise<ResultBackend> | undefined;
   #store: Promise<ScheduleStore> | undefined;
   #quarantine: Promise<Quarantine> | undefined;
 
-  constructor(config: Config, log: Logger, clock: Clock) {
+  constructor(config: Config, log: Logger, clock: Clock, formats: ContentFormats) {
     this.#config = config;
     this.#log = log;
     this.#clock = clock;
+    this.#formats = formats;
   }
 
   /** Where messages are sent: `brokerWriteUrl`, else the broker. */
@@ -75,7 +78,11 @@ export class Backends {
 
   /** Results that are sent go over the broker that tasks are sent to: workers have none other in common with who sends. */
   #openResults(): Promise<ResultBackend> {
-    return openResultBackend(this.#config, this.#log, { broker: () => this.broker(), clock: this.#clock });
+    return openResultBackend(this.#config, this.#log, {
+      broker: () => this.broker(),
+      clock: this.#clock,
+      formats: this.#formats,
+    });
   }
 
   #openBroker(url: string | undefined): Promise<Broker> {

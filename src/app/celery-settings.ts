@@ -129,7 +129,7 @@ export const NOT_OURS: Readonly<Record<string, string>> = {
     "s3_region",
     "s3_secret_access_key",
   ),
-  ...of(NOT_YET("this"), "result_serializer", "result_compression", "result_accept_content"),
+  result_compression: "Celery compresses task messages by it, and no results; set task_compression",
   ...of(NO_EAGER, "task_always_eager", "task_eager_propagates", "task_store_eager_result"),
   task_remote_tracebacks: `${PYTHON} tracebacks; a failure always carries the stack of the process that ran the task`,
   ...of(ANOTHER_PART("the worker's parts"), "worker_agent", "worker_autoscaler", "worker_consumer", "worker_timer"),

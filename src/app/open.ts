@@ -9,8 +9,10 @@ import { ContractError, InvalidInputError } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
 import { redactUrl } from "../kit/redact.ts";
 import type { SchedulePlace } from "../pool/asks.ts";
+import type { ContentFormats } from "../protocol/content.ts";
 import type { Quarantine } from "../quarantine/quarantine.ts";
 import type { ResultBackend } from "../results/backend.ts";
+import { ResultFormat } from "../results/format.ts";
 import type { NewCallback, PutAnswer } from "../schedule/callback.ts";
 import { DEFAULT_LIMITS } from "../schedule/limits.ts";
 import type { ScheduleStore, StoreLimits } from "../schedule/store.ts";
@@ -67,7 +69,7 @@ async function openOneBroker(url: string, config: Config, log: Logger): Promise<
 export async function openResultBackend(
   config: Config,
   log: Logger,
-  over: { readonly broker: () => Promise<Broker>; readonly clock: Clock },
+  over: { readonly broker: () => Promise<Broker>; readonly clock: Clock; readonly formats: ContentFormats },
 ): Promise<ResultBackend> {
   const url = config.backend;
   if (url === undefined) {
@@ -84,7 +86,16 @@ export async function openResultBackend(
       const [{ RpcResults }, { Replies }] = await Promise.all([import("../results/rpc.ts"), import("./replies.ts")]);
       const { resultExpiresMs: expiresMs, resultPersistent: persistent, brokerConnectionTimeoutMs } = config;
       const carrier = new Replies({ ...over, log, connectTimeoutMs: brokerConnectionTimeoutMs });
-      return new RpcResults({ carrier, expiresMs, persistent, clock: over.clock, log });
+      const { resultSerializer, resultAcceptContent = config.acceptContent } = config;
+      return new RpcResults({
+        carrier,
+        expiresMs,
+        persistent,
+        format: await over.formats.load(resultSerializer),
+        accept: await over.formats.accept([resultSerializer, ...resultAcceptContent]),
+        clock: over.clock,
+        log,
+      });
     }
     case "memory": {
       const { openMemoryResults } = await import("../results/memory.ts");
@@ -100,6 +111,7 @@ export async function openResultBackend(
         password: config.redisPassword,
         connectMs: config.redisSocketConnectTimeoutMs,
         answerMs: config.redisSocketTimeoutMs,
+        format: new ResultFormat(await over.formats.load(config.resultSerializer)),
       });
     }
   }

@@ -99,6 +99,8 @@ export const TABLE = {
   taskAnnotations: setting(annotationsRule),
 
   resultExpires: lasting(DAY_MS),
+  resultSerializer: setting(oneOf("json", "yaml", "msgpack"), "json"),
+  resultAcceptContent: setting(listOf(contentName)),
   resultExtended: setting(flag(), false),
   resultPersistent: setting(flag(), false),
   resultBackendTransportOptions: setting(table(), {}),

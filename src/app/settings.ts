@@ -143,6 +143,10 @@ export interface Settings {
   // Results
   /** How long results are kept, and callbacks that have ended; those with a key for at least 7 days. Default 1 day; 0 = for ever. */
   readonly resultExpires?: Duration | undefined;
+  /** How results are written in Redis and sent by rpc: "json", "yaml", "msgpack". Default "json". */
+  readonly resultSerializer?: "json" | "yaml" | "msgpack" | undefined;
+  /** Formats of results that are read by rpc, besides that one. Default: `acceptContent`. */
+  readonly resultAcceptContent?: readonly string[] | undefined;
   /** Also store name, arguments, worker, retries and queue. Default false. */
   readonly resultExtended?: boolean | undefined;
   /** rpc: results survive a restart of the broker. Default false. */

@@ -10,11 +10,12 @@ import { withDeadline } from "../kit/deadline.ts";
 import { ClosedError, messageOf, TimeoutError } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
 import { StoreUnavailableError } from "../kit/store-errors.ts";
-import { decodeResult, encodeResult, type ResultDocument } from "../protocol/result.ts";
+import type { ResultDocument } from "../protocol/result.ts";
 import type { DialOptions } from "../redis/dial.ts";
 import { placeOf } from "../redis/place.ts";
 import type { ResultBackend } from "./backend.ts";
 import { checkStore, checkSweep, checkTaskId } from "./check.ts";
+import { ResultFormat } from "./format.ts";
 import { Line } from "./redis/line.ts";
 import { transportOptions } from "./redis/options.ts";
 import { STORE } from "./redis/scripts.ts";
@@ -34,6 +35,8 @@ export interface RedisResultsOptions {
   readonly answerMs?: number | undefined;
   /** How long an operation is tried again while Redis is away, ms. Default 20,000, as in Celery. */
   readonly patienceMs?: number | undefined;
+  /** How documents are written. Default JSON. */
+  readonly format?: ResultFormat;
   readonly log?: Pick<Logger, "info" | "warn" | "error">;
 }
 
@@ -76,6 +79,7 @@ export async function openRedisResults(text: string, options: RedisResultsOption
     prefix,
     answerMs: options.answerMs ?? ANSWER_MS,
     patienceMs: options.patienceMs ?? patienceMs ?? PATIENCE_MS,
+    format: options.format ?? new ResultFormat(),
     log,
   });
   await results.open();
@@ -87,6 +91,7 @@ interface Parts {
   readonly prefix: string;
   readonly answerMs: number;
   readonly patienceMs: number;
+  readonly format: ResultFormat;
   readonly log: Pick<Logger, "info" | "warn" | "error">;
 }
 
@@ -96,19 +101,22 @@ export class RedisResults implements ResultBackend {
   readonly #subscriptions: Subscriptions;
   readonly #prefix: string;
   readonly #patienceMs: number;
+  readonly #format: ResultFormat;
   readonly #clock: Clock;
   readonly #log: Pick<Logger, "warn">;
   #closing: Promise<void> | undefined;
 
   /** Not open yet: `openRedisResults`. */
-  constructor({ dial, prefix, answerMs, patienceMs, log }: Parts) {
+  constructor({ dial, prefix, answerMs, patienceMs, format, log }: Parts) {
+    const { encoding } = format;
     this.url = dial.url.shown;
     this.#prefix = `${prefix}celery-task-meta-`;
     this.#patienceMs = patienceMs;
+    this.#format = format;
     this.#clock = dial.clock;
     this.#log = log;
-    this.#line = new Line({ dial, answerMs, patienceMs, log });
-    this.#subscriptions = new Subscriptions({ dial, answerMs, read: (keys) => this.#read(keys) });
+    this.#line = new Line({ dial, answerMs, patienceMs, encoding, log });
+    this.#subscriptions = new Subscriptions({ dial, answerMs, encoding, read: (keys) => this.#read(keys) });
   }
 
   open(): Promise<void> {
@@ -118,15 +126,17 @@ export class RedisResults implements ResultBackend {
   async store(document: ResultDocument, expiresMs: number): Promise<void> {
     this.#checkOpen();
     checkStore(document, expiresMs);
-    await this.#line.run(STORE, [this.#keyOf(document.task_id)], [encodeResult(document), String(expiresMs)]);
+    const { name } = this.#format;
+    const written = Buffer.from(this.#format.encode(document));
+    await this.#line.run(STORE, [this.#keyOf(document.task_id)], [written, String(expiresMs), name]);
   }
 
-  /** @throws {DecodeError} what stands there is no document of JSON */
+  /** @throws {DecodeError} what stands there is no document in the format */
   async get(taskId: string): Promise<ResultDocument | undefined> {
     this.#checkOpen();
     checkTaskId(taskId);
     const text = (await this.#line.call("GET", [this.#keyOf(taskId)])) as string | null;
-    return text === null ? undefined : decodeResult(text);
+    return text === null ? undefined : this.#format.decodeText(text);
   }
 
   async watch(taskId: string, onChange: (document: ResultDocument) => void): Promise<{ stop(): void }> {
@@ -134,7 +144,7 @@ export class RedisResults implements ResultBackend {
     checkTaskId(taskId);
     const watch: KeyWatch = this.#subscriptions.add(this.#keyOf(taskId), (text) => {
       // What stands is refused to who asks for it; what comes later, nobody asks for.
-      const document = watch.isNew ? decodeResult(text) : this.#readable(taskId, text);
+      const document = watch.isNew ? this.#format.decodeText(text) : this.#readable(taskId, text);
       if (document !== undefined) onChange(document);
     });
     try {
@@ -185,7 +195,7 @@ export class RedisResults implements ResultBackend {
 
   #readable(taskId: string, text: string): ResultDocument | undefined {
     try {
-      return decodeResult(text);
+      return this.#format.decodeText(text);
     } catch (error) {
       this.#log.warn(
         `A result of task ${taskId} cannot be read, and who waits for it goes on waiting: ${messageOf(error)}`,

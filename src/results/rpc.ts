@@ -9,13 +9,16 @@ import { randomUUID } from "node:crypto";
 import { type Clock, systemClock } from "../kit/clock.ts";
 import { ClosedError, ContractError, messageOf } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
+import type { ContentFormat } from "../protocol/content/format.ts";
+import { JSON_FORMAT } from "../protocol/content/json.ts";
+import { ACCEPT_JSON, type Accepted } from "../protocol/content.ts";
 import type { WireMessage } from "../protocol/message.ts";
-import { decodeResult, READY_STATES, type ResultDocument } from "../protocol/result.ts";
+import { READY_STATES, type ResultDocument } from "../protocol/result.ts";
 import type { ResultAddress, ResultBackend } from "./backend.ts";
 import { checkStore, checkTaskId } from "./check.ts";
 import type { ReplyCarrier } from "./rpc/carrier.ts";
 import { Expected } from "./rpc/expected.ts";
-import { replyOf, replyQueue } from "./rpc/message.ts";
+import { documentOf, replyOf, replyQueue } from "./rpc/message.ts";
 import { ResultTable } from "./table.ts";
 import { TableHandle } from "./table-handle.ts";
 
@@ -27,6 +30,10 @@ export interface RpcResultsOptions {
   readonly expiresMs: number;
   /** Celery's `result_persistent`: messages survive a restart of the broker. Default false. */
   readonly persistent?: boolean;
+  /** How results are written. Default JSON. */
+  readonly format?: ContentFormat;
+  /** What is read. Default JSON. */
+  readonly accept?: Accepted;
   /** Of the queue. Default: a new UUID. */
   readonly name?: string;
   readonly clock?: Clock;
@@ -88,8 +95,8 @@ export class RpcResults implements ResultBackend {
     this.#checkOpen();
     checkStore(document, expiresMs);
     const { replyTo = "", correlationId = "" } = address;
-    const { carrier, persistent = false } = this.#options;
-    const message = replyOf(document, correlationId || document.task_id, persistent);
+    const { carrier, persistent = false, format = JSON_FORMAT } = this.#options;
+    const message = replyOf(document, correlationId || document.task_id, { persistent, format });
     if (replyTo !== "") await carrier.publish(replyTo, message);
   }
 
@@ -132,14 +139,14 @@ export class RpcResults implements ResultBackend {
   }
 
   /** Must not throw: it is the carrier that calls. */
-  #hear({ body, properties }: WireMessage): void {
+  #hear(message: WireMessage): void {
     if (this.#closing !== undefined) return;
     let document: ResultDocument;
     try {
-      document = readDocument(body);
+      document = documentOf(message, this.#options.accept ?? ACCEPT_JSON);
       checkTaskId(document.task_id);
     } catch (error) {
-      const whose = properties.correlationId ?? "an unknown task";
+      const whose = message.properties.correlationId ?? "an unknown task";
       this.#options.log?.warn(`A result of ${whose} came that cannot be read; it is dropped: ${messageOf(error)}`);
       return;
     }
@@ -166,11 +173,4 @@ export class RpcResults implements ResultBackend {
   #checkOpen(): void {
     if (this.#closing !== undefined) throw new ClosedError(`the result backend ${this.url} was closed: open it again`);
   }
-}
-
-const utf8 = new TextDecoder("utf-8", { fatal: true });
-
-/** @throws {DecodeError} {TypeError} */
-function readDocument(body: Uint8Array): ResultDocument {
-  return decodeResult(utf8.decode(body));
 }

@@ -22,10 +22,12 @@ export interface LineOptions {
   readonly answerMs: number;
   /** How long an operation is tried again while Redis is away, ms. */
   readonly patienceMs: number;
+  /** Of bulk strings in answers. */
+  readonly encoding: "utf8" | "latin1";
   readonly log: Pick<Logger, "info" | "warn" | "error">;
 }
 
-type Arg = string | number;
+type Arg = string | number | Buffer;
 
 const RECONNECT = { firstMs: 50, capMs: 2_000 } as const;
 
@@ -145,7 +147,7 @@ export class Line {
 
   async #answer(client: Redis, name: string, args: readonly Arg[]): Promise<unknown> {
     if (client.status !== "ready" || this.#command === undefined) throw new Error("the connection is not ready");
-    const command = new this.#command(name, [...args], { replyEncoding: "utf8" });
+    const command = new this.#command(name, [...args], { replyEncoding: this.#options.encoding });
     const answer = client.sendCommand(command) as Promise<unknown>;
     return await withDeadline(answer, this.#options.answerMs, this.#clock, `${this.shown}'s answer`);
   }

@@ -4,7 +4,7 @@
  *
  * Documents begin with their status, whoever wrote them; only one that has SUCCESS somewhere else is read as a whole. The parser of
  * Redis refuses what is nested too deep, and some texts that Python writes: such a document, and one of another serializer, is
- * taken for no SUCCESS. Plain EVAL, without the flags of Redis 7: results may be kept by any Redis.
+ * taken for no SUCCESS. YAML has each key at the head of a line, and text within is indented. Plain EVAL, without the flags of Redis 7: results may be kept by any Redis.
  */
 import { createHash } from "node:crypto";
 
@@ -17,13 +17,17 @@ function script(text: string): Script {
   return { text, sha: createHash("sha1").update(text).digest("hex") };
 }
 
-/** KEYS: the document's key, which is its channel too. ARGV: the document, how long it is kept in ms (0 = for ever). Answers 0 when a SUCCESS stood. */
+/** KEYS: the document's key, which is its channel too. ARGV: the document, how long it is kept in ms (0 = for ever), its format. Answers 0 when a SUCCESS stood. */
 export const STORE = script(`-- lovage: store a result
 local old = redis.call("GET", KEYS[1])
-if old then
+if old and ARGV[3] == "yaml" then
+  if string.find("\\n" .. old .. "\\n", "\\nstatus: SUCCESS\\n", 1, true) then return 0 end
+elseif old then
   local stands = string.find(old, '^%s*{%s*"status"%s*:%s*"SUCCESS"') ~= nil
-  if not stands and string.find(old, '"SUCCESS"', 1, true) then
-    local ok, document = pcall(cjson.decode, old)
+  if not stands and string.find(old, 'SUCCESS', 1, true) then
+    local read = cjson.decode
+    if ARGV[3] == "msgpack" then read = cmsgpack.unpack end
+    local ok, document = pcall(read, old)
     stands = ok and type(document) == "table" and document.status == "SUCCESS"
   end
   if stands then return 0 end

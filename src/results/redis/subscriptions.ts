@@ -19,6 +19,8 @@ export interface SubscriptionsOptions {
   readonly read: (keys: readonly string[]) => Promise<readonly (string | null)[]>;
   /** How long Redis may take to answer, ms. */
   readonly answerMs: number;
+  /** Of the texts. */
+  readonly encoding: "utf8" | "latin1";
   /** A connection that says nothing is asked so often whether it lives, ms. Default 15,000. */
   readonly pingMs?: number;
 }
@@ -269,7 +271,9 @@ export class Subscriptions {
       throw new Error("closed");
     }
     this.#client = client;
-    client.on("message", (channel: string, message: string) => this.#hear(channel, message));
+    client.on("messageBuffer", (channel: Buffer, message: Buffer) =>
+      this.#hear(channel.toString("utf8"), message.toString(this.#options.encoding)),
+    );
     client.once("end", () => this.#drop(client));
     if (client.status !== "ready") {
       this.#drop(client);
