@@ -2,6 +2,7 @@
  * Orders to workers, Lovage's and Python's: `app.control`, with Celery's words. A revoke is written in the schedule first, where it lasts and
  * answers truthfully; then the workers are told, as far as they listen.
  */
+import { inBatches } from "../kit/batches.ts";
 import { type Duration, parseDurationMs } from "../kit/duration.ts";
 import { InvalidInputError, messageOf } from "../kit/errors.ts";
 import type { Logger } from "../kit/log.ts";
@@ -110,8 +111,8 @@ export async function revokeTasks(
   const { ask, clock, config } = source;
   checkSignal(signal);
   const untilMs = clock.wallMs() + config().revokesExpireMs;
-  const answers: CancelAnswer["answer"][] = [];
-  for (const taskId of ids) answers.push((await ask("schedule.revoke", { taskId, untilMs, abort: terminate })).answer);
+  const revoke = (taskId: string) => ask("schedule.revoke", { taskId, untilMs, abort: terminate });
+  const answers = (await inBatches(ids, revoke)).map(({ answer }) => answer);
   if (ids.length === 0) return answers;
   const ours = source.place === undefined ? {} : { lovage_schedule: placeName(source.place()) };
   await tell(source, {

@@ -5,6 +5,7 @@
 import { placeName } from "../app/control.ts";
 import { stampsOf, valuesOf } from "../app/tombstones.ts";
 import type { Command } from "../control/mailbox.ts";
+import { inBatches } from "../kit/batches.ts";
 import { InvalidInputError } from "../kit/errors.ts";
 import { signalOf } from "../kit/signals.ts";
 import type { Ask, SchedulePlace } from "../pool/asks.ts";
@@ -45,13 +46,13 @@ async function revokeIds(options: RemoteControlOptions, given: Given): Promise<G
   const ids = (Array.isArray(given.task_id) ? given.task_id : [given.task_id]).map(idOf);
   const { terminate, signal } = endOf(given);
   // Who looks learns of the end as well, so what is sent to the process goes first.
-  const ended = terminate ? end(options, ({ id }) => ids.includes(id), signal) : [];
+  const meant = new Set(ids);
+  const ended = terminate ? end(options, ({ id }) => meant.has(id), signal) : [];
   if (!isWritten(options, given)) {
-    for (const taskId of ids) {
-      await options.ask("schedule.revoke", { taskId, untilMs: options.untilMs(), abort: terminate });
-    }
+    const untilMs = options.untilMs();
+    await inBatches(ids, (taskId) => options.ask("schedule.revoke", { taskId, untilMs, abort: terminate }));
   }
-  if (!terminate) return { ok: `tasks ${pyRepr(new Set(ids))} flagged as revoked` };
+  if (!terminate) return { ok: `tasks ${pyRepr(meant)} flagged as revoked` };
   return { ok: `terminate: ${ended.length === 0 ? "tasks unknown" : ended.join(", ")}` };
 }
 
