@@ -1,17 +1,25 @@
 /**
  * What a pool process inherits. Tasks are the user's code and need the user's environment: API keys, paths, NODE_ENV.
- * What they never need are the URLs of broker and stores, passwords included: a child asks its worker, and opens neither.
+ * What they never need is what opens broker and stores, passwords and keys included: a child asks its worker, and opens neither.
  * So these are taken out, by name. An app that wants one in its tasks passes it on under a name of its own.
  */
 
-/** Every variable that `app/config.ts` reads a URL from, and Celery's other two. */
-export const URL_VARIABLES: readonly string[] = [
+/** Every variable from which `app/config.ts` reads a URL, a password, or options that may hold one; and Celery's own of these. */
+export const SECRET_VARIABLES: readonly string[] = [
   "LOVAGE_BROKER",
   "LOVAGE_BROKER_URL",
+  "LOVAGE_BROKER_READ_URL",
+  "LOVAGE_BROKER_WRITE_URL",
+  "LOVAGE_BROKER_USE_SSL",
+  "LOVAGE_BROKER_TRANSPORT_OPTIONS",
   "LOVAGE_BACKEND",
   "LOVAGE_RESULT_BACKEND",
+  "LOVAGE_RESULT_BACKEND_TRANSPORT_OPTIONS",
+  "LOVAGE_REDIS_BACKEND_USE_SSL",
+  "LOVAGE_REDIS_PASSWORD",
   "LOVAGE_SCHEDULE",
   "LOVAGE_SCHEDULE_URL",
+  "LOVAGE_SECURITY_KEY_PASSWORD",
   "CELERY_BROKER_URL",
   "CELERY_BROKER_READ_URL",
   "CELERY_BROKER_WRITE_URL",
@@ -25,7 +33,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 export function childEnv(parent: Environment): Environment {
   const env = { ...parent };
-  for (const name of [...URL_VARIABLES, TEST_RUNNER]) delete env[name];
+  for (const name of [...SECRET_VARIABLES, TEST_RUNNER]) delete env[name];
   return env;
 }
 

@@ -1,21 +1,21 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readConfig } from "../../../src/app/config.ts";
-import { childEnv, childExecArgv, URL_VARIABLES } from "../../../src/pool/prefork/child-env.ts";
+import { childEnv, childExecArgv, SECRET_VARIABLES } from "../../../src/pool/prefork/child-env.ts";
 
-test("the URLs of broker and stores stay with the worker; everything else is passed on", () => {
+test("what opens broker and stores stays with the worker; everything else is passed on", () => {
   const parent: Record<string, string> = {
     PATH: "/bin",
     API_KEY: "k",
     NODE_TEST_CONTEXT: "child-v8",
     LOVAGE_TIMEZONE: "UTC",
   };
-  for (const name of URL_VARIABLES) parent[name] = "secret";
+  for (const name of SECRET_VARIABLES) parent[name] = "secret";
   assert.deepEqual(childEnv(parent), { PATH: "/bin", API_KEY: "k", LOVAGE_TIMEZONE: "UTC" });
   assert.equal(parent.LOVAGE_BROKER_URL, "secret", "the parent's own is left alone");
 });
 
-test("every variable that the configuration reads a URL from is among them", () => {
+test("every variable that the configuration reads a URL, a password or a key from is among them", () => {
   const marked = new Proxy({} as Record<string, string>, {
     get: (_, name) => {
       asked.add(String(name));
@@ -24,10 +24,11 @@ test("every variable that the configuration reads a URL from is among them", () 
   });
   const asked = new Set<string>();
   readConfig({}, marked);
-  const urls = [...asked].filter((name) => /_(BROKER|BACKEND|SCHEDULE)(_URL)?$/.test(name));
-  assert.ok(urls.length >= 6, [...asked].join(" "));
+  const secret = /_(BROKER|BACKEND|SCHEDULE)(_URL)?$|_URL$|PASSWORD|USE_SSL$|TRANSPORT_OPTIONS$/;
+  const urls = [...asked].filter((name) => secret.test(name));
+  assert.ok(urls.length >= 14, [...asked].join(" "));
   assert.deepEqual(
-    urls.filter((name) => !URL_VARIABLES.includes(name)),
+    urls.filter((name) => !SECRET_VARIABLES.includes(name)),
     [],
   );
 });
