@@ -7,6 +7,7 @@
 import * as zlib from "node:zlib";
 import { InvalidInputError, messageOf } from "../../kit/errors.ts";
 import { DecodeError, quoted } from "../refusal.ts";
+import { mayGrowTo } from "./growth.ts";
 
 interface Compression {
   readonly names: readonly string[];
@@ -17,10 +18,6 @@ interface Compression {
   readonly compress: (bytes: Uint8Array) => Uint8Array;
   readonly decompress: (bytes: Uint8Array, options: { readonly maxOutputLength: number }) => Uint8Array;
 }
-
-/** How many times larger than it came a payload may become once it is past `ALWAYS_BYTES`. JSON packs 5 to 20 times. */
-const MAX_RATIO = 100;
-const ALWAYS_BYTES = 1024 * 1024;
 
 const ALL: readonly Compression[] = [
   {
@@ -62,7 +59,7 @@ export function decompress(bytes: Uint8Array, type: unknown, maxBytes: number): 
   if (compression === undefined) {
     throw new DecodeError("ERR_COMPRESSION", `compression ${quoted(type)} is not known here; use ${KNOWN}`);
   }
-  const maxOutputLength = Math.min(maxBytes, Math.max(ALWAYS_BYTES, bytes.byteLength * MAX_RATIO));
+  const maxOutputLength = mayGrowTo(bytes.byteLength, maxBytes);
   try {
     return compression.decompress(bytes, { maxOutputLength });
   } catch (error) {

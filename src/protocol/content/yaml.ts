@@ -1,11 +1,12 @@
 /**
  * YAML as PyYAML's safe dumper writes it and its safe loader reads it (`yaml-schema.ts`): plain data, moments, bytes. A tag of Python's own is
- * refused, as the safe loader refuses it. What aliases repeat counts each time, so that a small text cannot become a large one.
+ * refused, as the safe loader refuses it. What aliases repeat is bounded, so that a small text cannot become a large one.
  */
 import { InvalidInputError, MissingPeerError, messageOf } from "../../kit/errors.ts";
 import { decodeJson, encodeJson } from "../json.ts";
 import { DecodeError } from "../refusal.ts";
 import type { ContentFormat } from "./format.ts";
+import { mayGrowTo } from "./growth.ts";
 import { utf8Text } from "./json.ts";
 import { withoutTyped } from "./plain.ts";
 import { isStamp, pySchema } from "./yaml-schema.ts";
@@ -25,7 +26,9 @@ export async function loadYaml(): Promise<ContentFormat> {
       try {
         // Of two equal keys the last counts, as in Python.
         const value = yaml.load(text, { schema, json: true, maxDepth: limits.maxDepth });
-        return encodeJson(value, "the body", limits);
+        // What aliases repeat is counted as often as it stands there.
+        const maxBytes = mayGrowTo(bytes.byteLength, limits.maxBytes);
+        return encodeJson(value, "the body", { ...limits, maxBytes });
       } catch (error) {
         throw new DecodeError("ERR_DECODE", `the body is not YAML of plain data: ${firstLine(error)}`, {
           cause: error,
