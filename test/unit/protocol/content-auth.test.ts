@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { readCertificate, readCertStore, readKey } from "../../../src/app/security.ts";
 import { type AuthOptions, authFormat } from "../../../src/protocol/content/auth.ts";
-import { readCertificate, readCertStore, readKey } from "../../../src/protocol/content/certificate.ts";
 import { JSON_FORMAT } from "../../../src/protocol/content/json.ts";
 import { loadYaml } from "../../../src/protocol/content/yaml.ts";
 import { ACCEPT_JSON, dress } from "../../../src/protocol/content.ts";
@@ -108,27 +108,5 @@ describe("signed content", () => {
 
   test("is not written without a key", () => {
     assert.throws(() => signed("[1]", { signer: undefined }), code("ERR_INVALID_INPUT", /securityKey/));
-  });
-});
-
-describe("a store of certificates", () => {
-  test("names a signer as Celery does: its issuer's values and the serial number", () => {
-    const serial = 2n ** 130n + 7n;
-    assert.deepEqual([...trusted.keys()], [`CZ Žluť, "kůň" & synové + 1 alice/worker ${serial}`, "bob 2"]);
-    assert.deepEqual([...readCertStore(file("store/b*.crt"), NOW_MS).keys()], ["bob 2"], "a pattern");
-  });
-
-  test("with one that has ended, that is no certificate, or with none, is refused", () => {
-    assert.throws(() => readCertStore(file("expired.crt"), NOW_MS), code("ERR_INVALID_INPUT", /expired on 2021/));
-    assert.throws(() => readCertStore(file("*.key"), NOW_MS), code("ERR_INVALID_INPUT", /alice\.key" cannot be used/));
-    assert.throws(() => readCertStore(file("nothing/*"), NOW_MS), code("ERR_INVALID_INPUT", /no certificate at/));
-    assert.throws(() => readCertStore(file("elliptic.crt"), NOW_MS), code("ERR_INVALID_INPUT", /RSA/));
-  });
-
-  test("a key of another kind, with another password, or that is not there is refused", () => {
-    assert.throws(() => readKey(file("elliptic.key"), undefined), code("ERR_INVALID_INPUT", /RSA/));
-    assert.throws(() => readKey(file("bob.key"), undefined), code("ERR_INVALID_INPUT", /bob\.key/));
-    assert.throws(() => readKey(file("bob.key"), "wrong"), code("ERR_INVALID_INPUT", /bob\.key/));
-    assert.throws(() => readKey(file("nobody.key"), undefined), code("ERR_INVALID_INPUT", /ENOENT/));
   });
 });
