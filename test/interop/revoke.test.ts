@@ -6,6 +6,7 @@ import type { Lovage } from "lovage";
 import { type Interop, interop } from "../support/interop.ts";
 import { needCelery, runPython } from "../support/python.ts";
 import { needRabbitmq } from "../support/servers.ts";
+import { until } from "../support/until.ts";
 
 const { skip } = await needRabbitmq();
 const { skip: noCelery } = await needCelery();
@@ -47,10 +48,10 @@ describe("revoke", { skip, timeout: 180_000, concurrency: true }, () => {
     const running = await holds(world, client, STAMPED);
     const [reserved, parked, other] = [
       await send(STAMPED),
-      await send(STAMPED, { countdown: 2 }),
+      await send(STAMPED, { countdown: 3_600 }),
       await send({ stamps: { customer: "9" }, stamped_headers: ["customer"] }),
     ];
-    while ((await client.schedule.counts()).scheduled !== 1) await new Promise((resolve) => setTimeout(resolve, 20));
+    await until(async () => (await client.schedule.counts()).scheduled === 1);
     await client.control.revokeByStampedHeaders({ customer: ["5", "8"] }, { terminate: true });
     await revoked(client, running, "terminated");
     await revoked(client, reserved.id, "revoked");
@@ -65,12 +66,12 @@ describe("revoke", { skip, timeout: 180_000, concurrency: true }, () => {
     const client = world.client();
     const worker = await world.worker();
     const forgets = world.client({ LOVAGE_REVOKES_EXPIRE: "1" });
-    const parked = await client.signature("life.echo", { args: ["x"], headers: STAMPED, countdown: 3 }).delay();
-    while ((await client.schedule.counts()).scheduled !== 1) await new Promise((resolve) => setTimeout(resolve, 20));
+    const parked = await client.signature("life.echo", { args: ["x"], headers: STAMPED, countdown: 6 }).delay();
+    await until(async () => (await client.schedule.counts()).scheduled === 1);
     await forgets.control.revokeByStampedHeaders({ order: 42 });
     await revoked(client, parked.id, "revoked");
     assert.equal((await client.schedule.counts()).cancelled, 1);
-    const after = await client.signature("life.echo", { args: ["after"], countdown: 4 }).delay();
+    const after = await client.signature("life.echo", { args: ["after"], countdown: 7 }).delay();
     assert.equal(await after.get({ timeout: 60 }), "after");
     assert.equal(world.ledger.count("began"), 1);
     await worker.stop();
@@ -103,7 +104,7 @@ describe("revoke", { skip, timeout: 180_000, concurrency: true }, () => {
     const nobody = await world.cli("control", "ping", "-d", "nobody@here", "-t", "0.2");
     assert.deepEqual([nobody.status, nobody.stdout], [1, ""]);
     const later = await client.signature("life.echo", { args: ["x"], countdown: 3_600 }).delay();
-    while ((await client.schedule.counts()).scheduled !== 1) await new Promise((resolve) => setTimeout(resolve, 20));
+    await until(async () => (await client.schedule.counts()).scheduled === 1);
     const told = await world.cli("control", "revoke", later.id, "another");
     assert.equal(told.stdout, `${later.id}: cancelled\nanother: unknown`);
     assert.equal((await world.cli("control", "revoke", later.id, "--signal", "kill -9")).status, 2);
@@ -118,7 +119,7 @@ describe("Celery's own command line", { skip: skip || noCelery, timeout: 120_000
     const name = `celery-${world.queue}@here`;
     const worker = await world.worker({}, "-n", name);
     const later = await client.signature("life.echo", { args: ["x"], countdown: 3_600 }).delay();
-    while ((await client.schedule.counts()).scheduled !== 1) await new Promise((resolve) => setTimeout(resolve, 20));
+    await until(async () => (await client.schedule.counts()).scheduled === 1);
     const answers = await celery(t, world.brokerUrl, name, later.id);
     assert.deepEqual(answers, [
       [{ [name]: { ok: "pong" } }],
