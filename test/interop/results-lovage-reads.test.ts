@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
-import { Lovage, TaskError, TaskRevokedError } from "lovage";
+import { type AsyncResult, Lovage, TaskError, TaskRevokedError } from "lovage";
 import { startCeleryWorker } from "../support/celery.ts";
 import { atEnd } from "../support/cleanup.ts";
 import { startWorker } from "../support/processes.ts";
@@ -109,6 +109,15 @@ async function world(t: TestContext, kind: string) {
   return { app, call, queue, serverQueue, broker, backend };
 }
 
+/** Billiard, Python's pool, at times cannot pickle its own wrapper of an exception ("it's not the same object"): it is asked again. */
+async function failureOf(call: () => Promise<AsyncResult<unknown>>): Promise<TaskError> {
+  for (let tries = 1; ; tries += 1) {
+    const error = await (await call()).get({ timeout: 60, propagate: false });
+    assert.ok(error instanceof TaskError);
+    if (error.excType !== "MaybeEncodingError" || tries === 5) return error;
+  }
+}
+
 for (const kind of Object.keys(KINDS)) {
   describe(`a Lovage client reads results of a Python worker over ${kind}`, { skip, ...HANG }, () => {
     test("values, failures, states, retries, children, what has expired", async (t) => {
@@ -130,8 +139,7 @@ for (const kind of Object.keys(KINDS)) {
         ["key", "builtins", "KeyError", ["missing"]],
         ["unpicklable", "interop_tasks", "Unpicklable", ["žluť"]],
       ] as const) {
-        const error = await (await call("p.fail", of)).get({ timeout: 60, propagate: false });
-        assert.ok(error instanceof TaskError, of);
+        const error = await failureOf(() => call("p.fail", of));
         assert.deepEqual([error.excModule, error.excType, error.excArgs], [module, type, args]);
         assert.match(error.traceback ?? "", /Traceback \(most recent call last\)[\s\S]*interop_tasks\.py/);
       }
