@@ -18,6 +18,8 @@ export interface MatrixWorld {
   readonly broker: "rabbitmq" | "redis";
   /** Messages of the queue that some worker has in hand, by the broker itself. */
   unacknowledged(): Promise<number>;
+  /** Messages that wait in the queue. */
+  waiting(): Promise<number>;
   /** How often each id is to have run, at the end of all cells. */
   readonly expected: Map<string, number>;
 }
@@ -61,7 +63,10 @@ export const CELLS: Readonly<Record<string, Cell>> = {
       for (let i = 0; i < 8; i += 1) {
         last.push(await world.client.send({ task: "m.echo", args: ["patient"], priority: patient }));
       }
-      return world.client.send({ task: "m.echo", args: ["urgent"], priority: urgent });
+      const id = await world.client.send({ task: "m.echo", args: ["urgent"], priority: urgent });
+      // Python's client does not wait until the broker has it.
+      await until(async () => (await world.waiting()) === 9);
+      return id;
     });
     for (const id of [...last, first]) await ends(world, id, "SUCCESS");
     for (const id of [...last, first]) ran(world, id, 1);

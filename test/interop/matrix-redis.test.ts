@@ -21,7 +21,10 @@ describe("the matrix on Redis", { skip, timeout: 600_000 }, () =>
         backend: `${url}/1`,
         unacknowledged: () => raw.hlen("unacked"),
         // A list for each step of priorities.
-        waiting: async (queue) => (await raw.keys(`${queue}*`)).length,
+        async waiting(queue) {
+          const lengths = (await raw.keys(`${queue}*`)).map((list) => raw.llen(list));
+          return (await Promise.all(lengths)).reduce((sum, length) => sum + length, 0);
+        },
       };
     },
   }),

@@ -92,6 +92,7 @@ export function matrixSuite({ name, broker, cells, directions, servers }: Matrix
       python,
       broker,
       unacknowledged: () => place.unacknowledged(place.queue),
+      waiting: () => place.waiting(place.queue),
       expected: new Map(),
     };
     for (const [cell, tries] of Object.entries(cells)) {
